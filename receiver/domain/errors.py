@@ -1,0 +1,46 @@
+"""What went wrong, named by what comes next.
+
+A refusal is no error: guards answer with objections. `CancelledError` always goes on.
+"""
+
+from __future__ import annotations
+
+
+class StanchError(Exception):
+    """Anything of ours that a caller may want to catch."""
+
+
+class TemporaryError(StanchError):
+    """Trying again later may help; ``retry_after`` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: float = 5.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class StalePlan(StanchError):
+    """The world moved since the plan was made: look again and plan anew."""
+
+
+class UnknownEffect(StanchError):
+    """A write may have happened and looking does not tell; a person must settle it."""
+
+
+class PermanentError(StanchError):
+    """Trying again will not help; a person must change something first."""
+
+
+class Unavailable(StanchError):
+    """The store cannot take it now; nothing was kept, so the sender must try again (503)."""
+
+
+class Conflict(StanchError):
+    """What was asked does not fit the present state; the message says what to do instead (409)."""
+
+
+class NotFound(StanchError):
+    """There is nothing of that name (404)."""
+
+
+class NotAllowed(StanchError):
+    """This identity may not do that; the message names who may (403)."""

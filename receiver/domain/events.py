@@ -1,0 +1,503 @@
+"""Everything that can happen to an incident, in the past tense.
+
+The timeline of these is the state, the audit log and the crash recovery at once. Old events stay readable
+for ever: a field is added with a default, never renamed or removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from receiver.domain.canonical import canonical
+from receiver.domain.occurrences import Ending
+from receiver.domain.plans import ObjectRef, Receipt
+from receiver.domain.severity import Severity
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The first alert of its key, or a person, opened the incident."""
+
+    key: str
+    title: str
+    labels: Mapping[str, str]
+    event: Literal["Opened"] = "Opened"
+
+
+@dataclass(frozen=True)
+class AlertFired:
+    """An alert of this incident fires; the earliest start told so far."""
+
+    identity: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    starts_at: datetime
+    source: str = "webhook"
+    fingerprint: str = ""
+    generator_url: str = ""
+    event: Literal["AlertFired"] = "AlertFired"
+
+
+@dataclass(frozen=True)
+class AlertResolved:
+    """An alert ended: told so, or gone from every source."""
+
+    identity: str
+    ends_at: datetime
+    how: Ending = Ending.RESOLVED
+    event: Literal["AlertResolved"] = "AlertResolved"
+
+
+@dataclass(frozen=True)
+class AlertHeld:
+    """Whether an alert still fires cannot be told now; it counts as firing."""
+
+    reason: str
+    event: Literal["AlertHeld"] = "AlertHeld"
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """The same thing fired again inside the window; a new epoch of pages and proposals begins."""
+
+    epoch: int
+    event: Literal["Reopened"] = "Reopened"
+
+
+@dataclass(frozen=True)
+class Classified:
+    """How bad it is, by which rule and value; ``severity`` None is unknown."""
+
+    severity: Severity | None
+    rule: str
+    value: Mapping[str, float | None]
+    reason: str
+    policy: str = ""
+    event: Literal["Classified"] = "Classified"
+
+
+@dataclass(frozen=True)
+class DowngradeProposed:
+    """It looks less bad since fifteen minutes; a person may lower it."""
+
+    severity: Severity
+    reason: str
+    event: Literal["DowngradeProposed"] = "DowngradeProposed"
+
+
+@dataclass(frozen=True)
+class Diagnosed:
+    """What the probes found; large facts are kept aside, by hash."""
+
+    facts: Mapping[str, Any]
+    missing: Mapping[str, str]
+    facts_hash: str
+    event: Literal["Diagnosed"] = "Diagnosed"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan fits, and this is exactly what it would change."""
+
+    plan_id: str
+    remediation: str
+    target: ObjectRef
+    digest: str
+    risk: str
+    summary: str
+    why: str
+    diff: str
+    policy: str
+    rejected: tuple[str, ...] = ()
+    guards: tuple[str, ...] = ()
+    mode: str = "propose"
+    event: Literal["Planned"] = "Planned"
+
+
+@dataclass(frozen=True)
+class NothingApplies:
+    """No candidate fits; each with its reason."""
+
+    reasons: tuple[str, ...]
+    event: Literal["NothingApplies"] = "NothingApplies"
+
+
+@dataclass(frozen=True)
+class ApprovalRequested:
+    """People were asked, until when, and who may answer."""
+
+    plan_id: str
+    digest: str
+    groups: tuple[str, ...]
+    count: int
+    expires_at: datetime
+    round: int = 1
+    event: Literal["ApprovalRequested"] = "ApprovalRequested"
+
+
+@dataclass(frozen=True)
+class ApprovalSuspended:
+    """All alerts resolved while people were being asked; it comes back if one fires again."""
+
+    plan_id: str
+    event: Literal["ApprovalSuspended"] = "ApprovalSuspended"
+
+
+@dataclass(frozen=True)
+class ApprovalGiven:
+    """One person said yes to this digest; more may be needed."""
+
+    plan_id: str
+    digest: str
+    by: str
+    reason: str
+    event: Literal["ApprovalGiven"] = "ApprovalGiven"
+
+
+@dataclass(frozen=True)
+class Approved:
+    """Enough people, or a rule, said yes; it must start before ``execute_before``."""
+
+    plan_id: str
+    digest: str
+    by: tuple[str, ...]
+    execute_before: datetime
+    event: Literal["Approved"] = "Approved"
+
+
+@dataclass(frozen=True)
+class Denied:
+    """A person said no; the plan ends."""
+
+    plan_id: str
+    by: str
+    reason: str
+    event: Literal["Denied"] = "Denied"
+
+
+@dataclass(frozen=True)
+class ApprovalExpired:
+    """Nobody answered in time; nothing approves itself."""
+
+    plan_id: str
+    round: int
+    ask_again_at: datetime | None
+    event: Literal["ApprovalExpired"] = "ApprovalExpired"
+
+
+@dataclass(frozen=True)
+class PlanVoided:
+    """The plan no longer fits what is there; another is looked for."""
+
+    plan_id: str
+    reason: str
+    event: Literal["PlanVoided"] = "PlanVoided"
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Guards objected just before acting; nothing was sent."""
+
+    plan_id: str
+    objections: tuple[str, ...]
+    retry_at: datetime | None = None
+    event: Literal["Refused"] = "Refused"
+
+
+@dataclass(frozen=True)
+class ExecutionStarted:
+    """From here on we may have acted; the pre-image is in the intent."""
+
+    plan_id: str
+    intent: str
+    kind: Literal["execute", "undo"]
+    step: int
+    target: ObjectRef
+    digest: str
+    baseline: Mapping[str, float | None]
+    event: Literal["ExecutionStarted"] = "ExecutionStarted"
+
+
+@dataclass(frozen=True)
+class Executed:
+    """The write happened once; ``last`` says that no step is left."""
+
+    plan_id: str
+    receipt: Receipt
+    step: int
+    last: bool
+    event: Literal["Executed"] = "Executed"
+
+
+@dataclass(frozen=True)
+class AlreadySo:
+    """Others had already made the wanted state; there is no receipt and nothing to undo."""
+
+    plan_id: str
+    reason: str
+    event: Literal["AlreadySo"] = "AlreadySo"
+
+
+@dataclass(frozen=True)
+class NotDone:
+    """The write provably did not happen and never will."""
+
+    plan_id: str
+    intent: str
+    kind: Literal["execute", "undo"]
+    reason: str
+    look_again: bool
+    event: Literal["NotDone"] = "NotDone"
+
+
+@dataclass(frozen=True)
+class EffectUnknown:
+    """The write may have happened; the target stays locked until a person settles it."""
+
+    plan_id: str
+    intent: str
+    kind: Literal["execute", "undo"]
+    reason: str
+    event: Literal["EffectUnknown"] = "EffectUnknown"
+
+
+@dataclass(frozen=True)
+class EffectSettled:
+    """A person looked and said whether the write happened."""
+
+    plan_id: str
+    intent: str
+    done: bool
+    by: str
+    reason: str
+    receipt: Receipt | None = None
+    event: Literal["EffectSettled"] = "EffectSettled"
+
+
+@dataclass(frozen=True)
+class InPlace:
+    """The change is physically there; now the patient is watched."""
+
+    plan_id: str
+    sentence: str
+    event: Literal["InPlace"] = "InPlace"
+
+
+Samples = tuple[tuple[float, Mapping[str, float | None]], ...]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """It helped: the success condition held for its whole window."""
+
+    plan_id: str
+    summary: str
+    samples: Samples = ()
+    event: Literal["Verified"] = "Verified"
+
+
+@dataclass(frozen=True)
+class StillSick:
+    """It did not help in the time it had; ``worse`` is a regression."""
+
+    plan_id: str
+    summary: str
+    worse: bool = False
+    samples: Samples = ()
+    event: Literal["StillSick"] = "StillSick"
+
+
+@dataclass(frozen=True)
+class Inconclusive:
+    """There was not enough data to tell; that is never a success."""
+
+    plan_id: str
+    summary: str
+    samples: Samples = ()
+    event: Literal["Inconclusive"] = "Inconclusive"
+
+
+@dataclass(frozen=True)
+class UndoAsked:
+    """Putting it back is possible but needs a person's yes, with the reason why."""
+
+    plan_id: str
+    reason: str
+    event: Literal["UndoAsked"] = "UndoAsked"
+
+
+@dataclass(frozen=True)
+class UndoApproved:
+    """Undoing was decided: by the approved plan itself, or by a person."""
+
+    plan_id: str
+    by: str
+    reason: str
+    event: Literal["UndoApproved"] = "UndoApproved"
+
+
+@dataclass(frozen=True)
+class Undone:
+    """The captured fields are back."""
+
+    plan_id: str
+    receipt: Receipt
+    event: Literal["Undone"] = "Undone"
+
+
+@dataclass(frozen=True)
+class UndoImpossible:
+    """It could not be put back safely; a person must look."""
+
+    plan_id: str
+    reason: str
+    event: Literal["UndoImpossible"] = "UndoImpossible"
+
+
+@dataclass(frozen=True)
+class MonitoringStarted:
+    """Nothing fires and the metrics hold; resolved when it stays so until then."""
+
+    until: datetime
+    reason: str
+    event: Literal["MonitoringStarted"] = "MonitoringStarted"
+
+
+@dataclass(frozen=True)
+class MonitoringInterrupted:
+    """The window began anew, or the metrics cannot be seen."""
+
+    reason: str
+    until: datetime | None = None
+    event: Literal["MonitoringInterrupted"] = "MonitoringInterrupted"
+
+
+@dataclass(frozen=True)
+class ReadyToResolve:
+    """The window passed; a P0 or P1 is closed by a person with its cause (playbook lines 307-311)."""
+
+    reason: str
+    event: Literal["ReadyToResolve"] = "ReadyToResolve"
+
+
+@dataclass(frozen=True)
+class Escalated:
+    """Stanch can do no more by itself; a person was told."""
+
+    reason: str
+    event: Literal["Escalated"] = "Escalated"
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    """A person has it."""
+
+    by: str
+    event: Literal["Acknowledged"] = "Acknowledged"
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A person wrote something down."""
+
+    by: str
+    text: str
+    event: Literal["Noted"] = "Noted"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The end: by whom and for which cause."""
+
+    by: str
+    cause: str
+    event: Literal["Resolved"] = "Resolved"
+
+
+@dataclass(frozen=True)
+class ClosedByHand:
+    """Closed while alerts fire; these occurrences do not reopen it, a new one does."""
+
+    by: str
+    reason: str
+    holding: Mapping[str, datetime]
+    event: Literal["ClosedByHand"] = "ClosedByHand"
+
+
+# Those that concern one plan; each names it.
+PlanEvent = (
+    Planned
+    | ApprovalRequested
+    | ApprovalSuspended
+    | ApprovalGiven
+    | Approved
+    | Denied
+    | ApprovalExpired
+    | PlanVoided
+    | Refused
+    | ExecutionStarted
+    | Executed
+    | AlreadySo
+    | NotDone
+    | EffectUnknown
+    | EffectSettled
+    | InPlace
+    | Verified
+    | StillSick
+    | Inconclusive
+    | UndoAsked
+    | UndoApproved
+    | Undone
+    | UndoImpossible
+)
+
+Event = (
+    PlanEvent
+    | Opened
+    | AlertFired
+    | AlertResolved
+    | AlertHeld
+    | Reopened
+    | Classified
+    | DowngradeProposed
+    | Diagnosed
+    | NothingApplies
+    | MonitoringStarted
+    | MonitoringInterrupted
+    | ReadyToResolve
+    | Escalated
+    | Acknowledged
+    | Noted
+    | Resolved
+    | ClosedByHand
+)
+
+_READER: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One event as it stands in the timeline: its place, its time and who caused it."""
+
+    seq: int
+    at: datetime
+    actor: str
+    event: Event
+
+
+def event_text(event: Event) -> str:
+    """The canonical text that is stored, hashed as stored, and read back for ever."""
+    return canonical(_READER.dump_python(event, mode="json"))
+
+
+def read_event(text: str) -> Event:
+    """Read what `event_text` wrote, in this release or an earlier one.
+
+    Raises ValueError where the text is none of our events.
+    """
+    return _READER.validate_json(text)

@@ -1,0 +1,450 @@
+"""An incident, and how each event changes it.
+
+`apply` is pure and total: the timeline replayed through it is the state, after a crash as before. Leases,
+due times, counters and other bookkeeping of the store lie outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, assert_never
+
+from pydantic import TypeAdapter
+
+from receiver.domain import events as ev
+from receiver.domain.canonical import canonical
+from receiver.domain.occurrences import Ending
+from receiver.domain.plans import Receipt
+from receiver.domain.severity import Severity
+
+
+class Status(StrEnum):
+    """The playbook's own four."""
+
+    INVESTIGATING = "investigating"
+    IDENTIFIED = "identified"
+    MONITORING = "monitoring"
+    RESOLVED = "resolved"
+
+
+class PlanState(StrEnum):
+    """Where the current plan stands."""
+
+    PLANNED = "planned"
+    SHADOWED = "shadowed"
+    AWAITING = "awaiting-approval"
+    SUSPENDED = "suspended"
+    EXPIRED = "expired"
+    APPROVED = "approved"
+    EXECUTING = "executing"
+    EXECUTED = "executed"
+    WATCHED = "watched"
+    VERIFIED = "verified"
+    STILL_SICK = "still-sick"
+    INCONCLUSIVE = "inconclusive"
+    UNDO_ASKED = "undo-asked"
+    UNDO_APPROVED = "undo-approved"
+    UNDOING = "undoing"
+    UNDONE = "undone"
+    UNKNOWN = "unknown-effect"
+    DENIED = "denied"
+    VOID = "void"
+    REFUSED = "refused"
+    ALREADY_SO = "already-so"
+
+
+# A plan in one of these may have changed its target and has no verdict yet.
+IN_FLIGHT = frozenset(
+    {
+        PlanState.EXECUTING,
+        PlanState.EXECUTED,
+        PlanState.WATCHED,
+        PlanState.UNDO_APPROVED,
+        PlanState.UNDOING,
+        PlanState.UNKNOWN,
+    }
+)
+# A plan in one of these waits for a person.
+ASKED = frozenset({PlanState.AWAITING, PlanState.SUSPENDED, PlanState.EXPIRED})
+# A plan in one of these is over; another may be looked for.
+OVER = frozenset(
+    {
+        PlanState.VERIFIED,
+        PlanState.STILL_SICK,
+        PlanState.INCONCLUSIVE,
+        PlanState.UNDONE,
+        PlanState.DENIED,
+        PlanState.VOID,
+        PlanState.REFUSED,
+        PlanState.ALREADY_SO,
+        PlanState.SHADOWED,
+    }
+)
+
+
+@dataclass(frozen=True)
+class IncidentAlert:
+    """One alert as this incident knows it; ``ends_at`` is None while it fires."""
+
+    identity: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    starts_at: datetime
+    ends_at: datetime | None = None
+    how: Ending | None = None
+    source: str = "webhook"
+
+    @property
+    def firing(self) -> bool:
+        """Whether it has not ended."""
+        return self.ends_at is None
+
+
+@dataclass(frozen=True)
+class PlanProgress:
+    """The current plan, as far as deciding what comes next needs it."""
+
+    plan_id: str
+    remediation: str
+    digest: str
+    state: PlanState
+    planned_at: datetime
+    mode: str = "propose"
+    since: datetime | None = None
+    expires_at: datetime | None = None
+    round: int = 0
+    ask_again_at: datetime | None = None
+    approvals: tuple[str, ...] = ()
+    execute_before: datetime | None = None
+    intent: str | None = None
+    intent_kind: str = "execute"
+    step: int = 0
+    receipts: tuple[Receipt, ...] = ()
+    baseline: Mapping[str, float | None] = field(default_factory=dict)
+    executed_at: datetime | None = None
+    watched_since: datetime | None = None
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Incident:
+    """Everything that deciding about an incident may use, and nothing that moves by itself."""
+
+    id: int
+    key: str = ""
+    title: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    epoch: int = 1
+    status: Status = Status.INVESTIGATING
+    severity: Severity | None = None
+    alerts: Mapping[str, IncidentAlert] = field(default_factory=dict)
+    opened_at: datetime | None = None
+    acknowledged_by: str | None = None
+    resolved_at: datetime | None = None
+    cause: str | None = None
+    classified_at: datetime | None = None
+    lower_since: datetime | None = None
+    lower_to: Severity | None = None
+    nothing_applied_at: datetime | None = None
+    downgrade_proposed: Severity | None = None
+    diagnosed_at: datetime | None = None
+    facts_hash: str = ""
+    plan: PlanProgress | None = None
+    tried: tuple[tuple[str, str], ...] = ()
+    automatic_undos: int = 0
+    monitoring_until: datetime | None = None
+    ready_to_resolve: bool = False
+    escalated: tuple[str, ...] = ()
+    held: Mapping[str, datetime] = field(default_factory=dict)
+    stale: str | None = None
+    quiet_since: datetime | None = None
+    last_seq: int = 0
+
+    @property
+    def firing(self) -> bool:
+        """Whether any of its alerts has not ended."""
+        return any(alert.firing for alert in self.alerts.values())
+
+    @property
+    def first_bad_at(self) -> datetime | None:
+        """When the earliest of its alerts started."""
+        return min((alert.starts_at for alert in self.alerts.values()), default=None)
+
+    @property
+    def open(self) -> bool:
+        """Whether it has not been resolved or closed."""
+        return self.status is not Status.RESOLVED
+
+
+def replay(incident_id: int, timeline: Iterable[ev.Recorded]) -> Incident:
+    """The incident that this timeline tells."""
+    incident = Incident(id=incident_id)
+    for recorded in timeline:
+        incident = apply(incident, recorded)
+    return incident
+
+
+def apply(incident: Incident, recorded: ev.Recorded) -> Incident:
+    """The incident after this event. No I/O, no clock; the event carries its time."""
+    incident = replace(incident, last_seq=recorded.seq)
+    at = recorded.at
+    event = recorded.event
+    match event:
+        case ev.Opened():
+            return replace(incident, key=event.key, title=event.title, labels=event.labels, opened_at=at)
+        case ev.AlertFired():
+            return _fired(incident, event, at)
+        case ev.AlertResolved():
+            return _ended(incident, event, at)
+        case ev.AlertHeld():
+            return replace(incident, stale=event.reason)
+        case ev.Reopened():
+            return replace(
+                incident,
+                epoch=event.epoch,
+                status=Status.INVESTIGATING,
+                resolved_at=None,
+                cause=None,
+                monitoring_until=None,
+                ready_to_resolve=False,
+                plan=None,
+                tried=(),
+                escalated=(),
+                nothing_applied_at=None,
+                diagnosed_at=None,
+                classified_at=None,
+                held={},
+                quiet_since=None,
+            )
+        case ev.Classified():
+            return _classified(incident, event, at)
+        case ev.DowngradeProposed():
+            return replace(incident, downgrade_proposed=event.severity)
+        case ev.Diagnosed():
+            return replace(incident, diagnosed_at=at, facts_hash=event.facts_hash)
+        case ev.NothingApplies():
+            return replace(incident, nothing_applied_at=at)
+        case ev.Escalated():
+            return replace(incident, escalated=(*incident.escalated, event.reason))
+        case ev.MonitoringStarted():
+            return replace(
+                incident,
+                status=Status.MONITORING,
+                monitoring_until=event.until,
+                quiet_since=incident.quiet_since or at,
+            )
+        case ev.MonitoringInterrupted():
+            return replace(incident, monitoring_until=event.until, ready_to_resolve=False)
+        case ev.ReadyToResolve():
+            return replace(incident, ready_to_resolve=True)
+        case ev.Acknowledged():
+            return replace(incident, acknowledged_by=incident.acknowledged_by or event.by)
+        case ev.Noted():
+            return incident
+        case ev.Resolved():
+            return replace(incident, status=Status.RESOLVED, resolved_at=at, cause=event.cause)
+        case ev.ClosedByHand():
+            return replace(
+                incident, status=Status.RESOLVED, resolved_at=at, cause=event.reason, held=dict(event.holding)
+            )
+        case _:
+            return _planned(incident, event, at)
+
+
+def _planned(incident: Incident, event: ev.PlanEvent, at: datetime) -> Incident:
+    """The events that concern a plan; each names it, and one of an older plan changes nothing."""
+    if isinstance(event, ev.Planned):
+        return replace(
+            incident,
+            status=_identified(incident),
+            plan=PlanProgress(
+                plan_id=event.plan_id,
+                remediation=event.remediation,
+                digest=event.digest,
+                state=PlanState.SHADOWED if event.mode == "shadow" else PlanState.PLANNED,
+                planned_at=at,
+                mode=event.mode,
+                since=at,
+            ),
+        )
+    plan = incident.plan
+    if plan is None or plan.plan_id != event.plan_id:
+        return incident
+    changed = _progress(plan, event, at)
+    incident = replace(incident, plan=replace(changed, since=at))
+    if changed.state in OVER:
+        incident = replace(incident, tried=(*incident.tried, (plan.remediation, changed.state.value)))
+    if isinstance(event, ev.UndoApproved) and event.by == "policy":
+        incident = replace(incident, automatic_undos=incident.automatic_undos + 1)
+    return incident
+
+
+def _progress(plan: PlanProgress, event: ev.PlanEvent, at: datetime) -> PlanProgress:
+    match event:
+        case ev.Planned():
+            return plan
+        case ev.ApprovalRequested():
+            return replace(
+                plan, state=PlanState.AWAITING, expires_at=event.expires_at, round=event.round, approvals=()
+            )
+        case ev.ApprovalSuspended():
+            return replace(plan, state=PlanState.SUSPENDED, expires_at=None)
+        case ev.ApprovalGiven():
+            return replace(plan, approvals=(*plan.approvals, event.by))
+        case ev.Approved():
+            return replace(
+                plan,
+                state=PlanState.APPROVED,
+                execute_before=event.execute_before,
+                approvals=event.by,
+                retry_at=None,
+            )
+        case ev.Denied():
+            return replace(plan, state=PlanState.DENIED)
+        case ev.ApprovalExpired():
+            return replace(plan, state=PlanState.EXPIRED, ask_again_at=event.ask_again_at, approvals=())
+        case ev.PlanVoided():
+            return replace(plan, state=PlanState.VOID)
+        case ev.Refused():
+            if event.retry_at is not None:
+                return replace(plan, retry_at=event.retry_at)
+            return replace(plan, state=PlanState.REFUSED)
+        case ev.ExecutionStarted():
+            undoing = event.kind == "undo"
+            return replace(
+                plan,
+                state=PlanState.UNDOING if undoing else PlanState.EXECUTING,
+                intent=event.intent,
+                intent_kind=event.kind,
+                step=event.step,
+                baseline=plan.baseline if undoing else event.baseline,
+            )
+        case ev.Executed():
+            return _executed(plan, event.receipt, event.step, event.last, at)
+        case ev.AlreadySo():
+            return replace(plan, state=PlanState.ALREADY_SO, intent=None)
+        case ev.NotDone():
+            if event.kind == "undo":
+                return replace(plan, state=PlanState.UNDO_ASKED, intent=None)
+            return replace(plan, state=PlanState.VOID if event.look_again else PlanState.REFUSED, intent=None)
+        case ev.EffectUnknown():
+            return replace(plan, state=PlanState.UNKNOWN)
+        case ev.EffectSettled():
+            return _settled(plan, event, at)
+        case ev.InPlace():
+            return replace(plan, state=PlanState.WATCHED, watched_since=at)
+        case ev.Verified():
+            return replace(plan, state=PlanState.VERIFIED)
+        case ev.StillSick():
+            return replace(plan, state=PlanState.STILL_SICK)
+        case ev.Inconclusive():
+            return replace(plan, state=PlanState.INCONCLUSIVE)
+        case ev.UndoAsked() | ev.UndoImpossible():
+            return replace(plan, state=PlanState.UNDO_ASKED, intent=None)
+        case ev.UndoApproved():
+            return replace(plan, state=PlanState.UNDO_APPROVED, retry_at=None)
+        case ev.Undone():
+            return replace(plan, state=PlanState.UNDONE, intent=None)
+        case _:
+            assert_never(event)
+
+
+def _executed(plan: PlanProgress, receipt: Receipt, step: int, last: bool, at: datetime) -> PlanProgress:
+    return replace(
+        plan,
+        state=PlanState.EXECUTED if last else PlanState.APPROVED,
+        intent=None,
+        step=step + 1,
+        receipts=(*plan.receipts, receipt),
+        executed_at=at,
+    )
+
+
+def _settled(plan: PlanProgress, event: ev.EffectSettled, at: datetime) -> PlanProgress:
+    if plan.intent_kind == "undo":
+        return replace(plan, state=PlanState.UNDONE if event.done else PlanState.UNDO_ASKED, intent=None)
+    if event.done and event.receipt is not None:
+        return _executed(plan, event.receipt, plan.step, True, at)
+    return replace(plan, state=PlanState.VOID, intent=None)
+
+
+def _identified(incident: Incident) -> Status:
+    """Identified once a plan exists; monitoring is left only by a re-fire."""
+    return Status.IDENTIFIED if incident.status is Status.INVESTIGATING else incident.status
+
+
+def _fired(incident: Incident, event: ev.AlertFired, at: datetime) -> Incident:
+    known = incident.alerts.get(event.identity)
+    alert = IncidentAlert(
+        identity=event.identity,
+        labels=event.labels,
+        annotations=event.annotations,
+        starts_at=min(event.starts_at, known.starts_at) if known and known.firing else event.starts_at,
+        source=event.source,
+    )
+    status = incident.status
+    if status is Status.MONITORING:
+        status = Status.IDENTIFIED if incident.plan is not None else Status.INVESTIGATING
+    return replace(
+        incident,
+        alerts={**incident.alerts, event.identity: alert},
+        status=status,
+        monitoring_until=None,
+        ready_to_resolve=False,
+        quiet_since=None,
+        stale=None,
+        # Another alert may change what the incident is: look again.
+        classified_at=None,
+        nothing_applied_at=None,
+    )
+
+
+def _ended(incident: Incident, event: ev.AlertResolved, at: datetime) -> Incident:
+    known = incident.alerts.get(event.identity)
+    if known is None:
+        return incident
+    alerts = {**incident.alerts, event.identity: replace(known, ends_at=event.ends_at, how=event.how)}
+    quiet = not any(alert.firing for alert in alerts.values())
+    return replace(
+        incident, alerts=alerts, quiet_since=(incident.quiet_since or at) if quiet else None, stale=None
+    )
+
+
+def _classified(incident: Incident, event: ev.Classified, at: datetime) -> Incident:
+    incident = replace(incident, classified_at=at)
+    if event.severity is None:
+        return incident
+    if event.severity.worse_than(incident.severity):
+        raised = incident.severity is not None
+        return replace(
+            incident,
+            severity=event.severity,
+            lower_since=None,
+            downgrade_proposed=None,
+            epoch=incident.epoch + 1 if raised else incident.epoch,
+        )
+    if event.severity is incident.severity:
+        return replace(incident, lower_since=None, downgrade_proposed=None)
+    return replace(incident, lower_since=incident.lower_since or at, lower_to=event.severity)
+
+
+_SNAPSHOT: TypeAdapter[Incident] = TypeAdapter(Incident)
+
+
+def snapshot_text(incident: Incident) -> str:
+    """The incident as canonical JSON, for its row."""
+    return canonical(_SNAPSHOT.dump_python(incident, mode="json"))
+
+
+def read_snapshot(text: str) -> Incident:
+    """Read what `snapshot_text` wrote."""
+    return _SNAPSHOT.validate_json(text)
+
+
+def as_json(incident: Incident) -> dict[str, Any]:
+    """The incident as plain JSON, for the API."""
+    document: dict[str, Any] = _SNAPSHOT.dump_python(incident, mode="json")
+    return document

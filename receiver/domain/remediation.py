@@ -1,0 +1,77 @@
+"""What a remediation is: how to look, how to plan, how to put back, how to see that it is in place.
+
+It reads through a door it is given and never writes. Registering one in the catalogue is all it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from receiver.domain.plans import Draft, NotApplicable, ObjectRef, Receipt, Spec, Step
+
+
+class Placement(StrEnum):
+    """Whether a change is physically there; whether it helped is asked elsewhere."""
+
+    IN_PLACE = "in-place"
+    NOT_YET = "not-yet"
+    FAILED = "failed"
+
+
+class ClusterReader(Protocol):
+    """The read-only half of the cluster's door."""
+
+    async def get(self, ref: ObjectRef) -> dict[str, Any] | None:
+        """The object as JSON, or None where there is none."""
+
+    async def list(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str,
+        *,
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+        limit: int = 500,
+    ) -> list[dict[str, Any]]:
+        """Up to ``limit`` objects that carry all the labels."""
+
+    async def log(
+        self, namespace: str, pod: str, *, container: str | None = None, since_seconds: int, limit_bytes: int
+    ) -> str:
+        """The newest lines of one container."""
+
+
+class Remediation(Protocol):
+    """One kind of cure."""
+
+    @property
+    def spec(self) -> Spec:
+        """What it declares of itself."""
+
+    async def observe(self, target: ObjectRef, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Read what planning needs; writes nothing. A plain JSON state, completed with API defaults."""
+
+    def plan(
+        self,
+        state: Mapping[str, Any],
+        parameters: Mapping[str, Any],
+        *,
+        first_bad_at: datetime | None,
+        now: datetime,
+    ) -> Draft | NotApplicable:
+        """The steps from that state; pure."""
+
+    def undo_plan(
+        self, receipts: tuple[Receipt, ...], state: Mapping[str, Any]
+    ) -> tuple[Step, ...] | NotApplicable:
+        """The steps that put back exactly what was captured; pure. Not where somebody changed it since."""
+
+    async def verify(self, receipt: Receipt) -> tuple[Placement, str]:
+        """Whether the change is in place, with a sentence; reads only."""
+
+
+Catalogue = Mapping[str, Spec]

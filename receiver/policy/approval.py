@@ -1,0 +1,107 @@
+"""Who must say yes, whether enough have, and the one place that makes an `ApprovedPlan`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from receiver.domain.approved import ApprovedPlan
+from receiver.domain.plans import ApprovalRule, Plan, Risk
+
+# Asked again after an unanswered request while it still fires, then handed over.
+ASK_AGAIN = (timedelta(minutes=15), timedelta(minutes=30), timedelta(minutes=60))
+
+# What a policy that names no rule for a class gets; an empty list of groups means nobody can.
+DEFAULT_RULES: Mapping[Risk, ApprovalRule] = {
+    Risk.READ_ONLY: ApprovalRule(groups=("oncall", "sre")),
+    Risk.REVERSIBLE: ApprovalRule(groups=("oncall", "sre")),
+    Risk.DISRUPTIVE: ApprovalRule(groups=("oncall", "sre")),
+    Risk.BOUNDED_LOSS: ApprovalRule(groups=("sre",), reason_required=True),
+    Risk.IRREVERSIBLE: ApprovalRule(groups=("sre-lead",), count=2, not_requester=True, reason_required=True),
+}
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who is asking, as authentication told it."""
+
+    name: str
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One person's answer in the present round."""
+
+    subject: str
+    groups: tuple[str, ...]
+    decision: str
+
+
+def may_approve(rule: ApprovalRule, identity: Identity, plan: Plan, *, reason: str) -> str | None:
+    """Why this person may not approve this plan; None where they may."""
+    if not set(rule.groups) & set(identity.groups):
+        allowed = ", ".join(rule.groups) or "nobody"
+        return f"{identity.name} may not approve {plan.remediation}: it takes one of {allowed}"
+    if rule.not_requester and identity.name == plan.requested_by:
+        return f"{identity.name} asked for this plan; somebody else must approve it"
+    if rule.reason_required and not reason.strip():
+        return f"a {plan.risk} plan needs a reason"
+    return None
+
+
+def approve(
+    plan_id: str,
+    plan: Plan,
+    answers: Sequence[Answer],
+    *,
+    digest: str,
+    now: datetime,
+    expires_at: datetime | None,
+) -> ApprovedPlan | None:
+    """The approved plan, once enough different people said yes to exactly this digest and nobody no.
+
+    A person counts once; the request must not have expired.
+    """
+    if digest != plan.digest or (expires_at is not None and now >= expires_at):
+        return None
+    if any(answer.decision == "deny" for answer in answers):
+        return None
+    rule = plan.approval
+    people = {
+        answer.subject
+        for answer in answers
+        if answer.decision == "approve"
+        and set(answer.groups) & set(rule.groups)
+        and not (rule.not_requester and answer.subject == plan.requested_by)
+    }
+    if len(people) < rule.count or not rule.groups:
+        return None
+    return ApprovedPlan(plan_id, plan, digest, tuple(sorted(people)), now + rule.execute_within)
+
+
+def approve_by_rule(plan_id: str, plan: Plan, *, now: datetime) -> ApprovedPlan | None:
+    """What ``mode: auto`` approves: read-only and reversible plans alone, without exception."""
+    if plan.mode != "auto" or plan.risk not in (Risk.READ_ONLY, Risk.REVERSIBLE):
+        return None
+    return ApprovedPlan(
+        plan_id, plan, plan.digest, (f"policy:{plan.policy}",), now + plan.approval.execute_within
+    )
+
+
+def approve_again(
+    plan_id: str, plan: Plan, *, digest: str, by: tuple[str, ...], execute_before: datetime
+) -> ApprovedPlan:
+    """The approved plan of an approval that is on record (``Approved`` stands in the timeline).
+
+    Raises ValueError where the plan is not the one that was approved.
+    """
+    if digest != plan.digest:
+        raise ValueError(f"{plan_id} was approved as {digest[:12]}, and is {plan.digest[:12]} now")
+    return ApprovedPlan(plan_id, plan, digest, by, execute_before)
+
+
+def ask_again_after(round_: int) -> timedelta | None:
+    """How long to wait before asking once more; None: hand it over."""
+    return ASK_AGAIN[round_ - 1] if round_ <= len(ASK_AGAIN) else None

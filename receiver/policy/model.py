@@ -1,0 +1,188 @@
+"""A loaded policy: what SREs wrote, checked and frozen. Durations are timedeltas, names are resolved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Literal
+
+from receiver.domain.plans import ApprovalRule, Risk, Undo, Verification
+from receiver.domain.severity import Severity
+
+
+class Mode(StrEnum):
+    """How far a policy goes by itself; none of these words is a boolean to any YAML reader."""
+
+    DISABLED = "disabled"
+    SHADOW = "shadow"
+    PROPOSE = "propose"
+    AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """One Alertmanager matcher: a missing label equals the empty text, patterns are anchored."""
+
+    label: str
+    operator: Literal["=", "!=", "=~", "!~"]
+    value: str
+
+    def __str__(self) -> str:
+        return f'{self.label}{self.operator}"{self.value}"'
+
+    def holds(self, labels: Mapping[str, str]) -> bool:
+        """Whether these labels satisfy it."""
+        found = labels.get(self.label, "")
+        if self.operator in ("=", "!="):
+            return (found == self.value) is (self.operator == "=")
+        return (re.fullmatch(self.value, found) is not None) is (self.operator == "=~")
+
+
+@dataclass(frozen=True)
+class Match:
+    """Which alerts a policy is about: all matchers hold, for at least this long since first receipt."""
+
+    matchers: tuple[Matcher, ...]
+    for_: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True)
+class TargetTemplate:
+    """Where a cure of this policy acts; ``{{ labels.x }}`` is a look-up, never an engine.
+
+    ``namespaces`` is the closed list it may reach; ``names`` empty means any name there.
+    """
+
+    kind: str
+    namespace: str
+    name: str
+    namespaces: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LevelRule:
+    """One way to reach a severity: the expression held for ``for_``, and ``requires`` does not fail."""
+
+    expr: str
+    for_: timedelta
+    requires: str | None = None
+
+
+@dataclass(frozen=True)
+class Classify:
+    """The thresholds; every rule is evaluated and the most severe that holds wins."""
+
+    levels: Mapping[Severity, tuple[LevelRule, ...]]
+    severity_label: Mapping[str, Severity]
+    every: timedelta = timedelta(seconds=15)
+
+
+@dataclass(frozen=True)
+class ProbeUse:
+    """One probe of ``diagnose``, under the name that conditions use."""
+
+    name: str
+    probe: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One remediation to offer, when its condition is true."""
+
+    remediation: str
+    why: str
+    when: str | None
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """At most ``count`` runs in any window of ``per``."""
+
+    count: int
+    per: timedelta
+
+
+@dataclass(frozen=True)
+class GuardRule:
+    """A guard that the policy adds: the expression must be true; unknown is an objection."""
+
+    expr: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Guards:
+    """Limits of the guards that are always on, and those that the policy adds."""
+
+    per_target: Budget = Budget(1, timedelta(hours=2))
+    per_policy: Budget = Budget(3, timedelta(hours=1))
+    min_available: float = 0.5
+    max_unavailable_now: float = 1.0
+    rules: tuple[GuardRule, ...] = ()
+    dry_run_unsupported: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One file of ``policies/``, checked.
+
+    ``hash`` covers the parsed content with the approvers and limits it uses; comments do not count.
+    """
+
+    name: str
+    mode: Mode
+    match: Match
+    target: TargetTemplate
+    queries: Mapping[str, str]
+    classify: Classify
+    probes: tuple[ProbeUse, ...]
+    probe_deadline: timedelta
+    candidates: tuple[Candidate, ...]
+    guards: Guards
+    approve: Mapping[Risk, ApprovalRule]
+    verification: Verification
+    undo: Undo
+    monitor: timedelta
+    hash: str
+    owner: str = ""
+    runbook: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class CorrelationRule:
+    """Alerts that these matchers select are one incident when they agree in ``by``.
+
+    Each entry of ``by`` is one label, or alternatives of which the first present counts.
+    """
+
+    matchers: tuple[Matcher, ...]
+    by: tuple[tuple[str, ...], ...]
+    reopen: timedelta = timedelta(hours=2)
+
+
+DEFAULT_CORRELATION = CorrelationRule(
+    matchers=(), by=(("cluster",), ("namespace",), ("app", "service", "job")), reopen=timedelta(hours=2)
+)
+
+
+@dataclass(frozen=True)
+class PolicySet:
+    """Everything that was loaded together; replaced as a whole."""
+
+    policies: tuple[Policy, ...] = ()
+    correlation: tuple[CorrelationRule, ...] = ()
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    heartbeats: frozenset[str] = frozenset({"Watchdog"})
+    cluster_budget: Budget = Budget(10, timedelta(hours=1))
+    hash: str = ""
+
+    def named(self, name: str) -> Policy | None:
+        """The policy of that name."""
+        return next((policy for policy in self.policies if policy.name == name), None)

@@ -1,0 +1,327 @@
+"""What an incident needs next: the one state machine, level-triggered and pure.
+
+The worker asks after every change and on every due time; whatever happened meanwhile, a crash included,
+the answer depends on the incident alone. No state lacks an exit or a due time, except those that wait for
+a person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from receiver.domain import events as ev
+from receiver.domain.incidents import Incident, PlanProgress, PlanState
+from receiver.domain.plans import Plan, UndoWhen
+from receiver.domain.severity import Severity
+from receiver.policy.approval import approve_by_rule, ask_again_after
+from receiver.policy.verification import Outcome
+
+RECLASSIFY = timedelta(seconds=30)
+DOWNGRADE_AFTER = timedelta(minutes=15)
+LOOK_AGAIN = timedelta(minutes=5)
+REVIEW = timedelta(seconds=60)
+# A plan that keeps going stale means somebody is working there; stop and say so.
+VOIDS_ALLOWED = 5
+ALERT_SHOULD_END = timedelta(minutes=15)
+DEFAULT_MONITOR = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Nothing to do until then; None: until something happens."""
+
+    until: datetime | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """Nothing to ask of the world: these events follow from what is known."""
+
+    events: tuple[ev.Event, ...]
+
+
+@dataclass(frozen=True)
+class Classify:
+    """Measure how bad it is."""
+
+
+@dataclass(frozen=True)
+class Diagnose:
+    """Run the probes."""
+
+
+@dataclass(frozen=True)
+class Propose:
+    """Look for a cure that fits; ``tried`` are out of the question."""
+
+    tried: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Review:
+    """People are being asked: see whether the plan still is what they were shown."""
+
+
+@dataclass(frozen=True)
+class Execute:
+    """Carry out the approved plan's next step."""
+
+
+@dataclass(frozen=True)
+class Undo:
+    """Put the plan's receipts back."""
+
+
+@dataclass(frozen=True)
+class Recover:
+    """An intent has no outcome and its owner is gone: look what happened."""
+
+
+@dataclass(frozen=True)
+class Settle:
+    """See whether the change is physically in place."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """See whether the patient is better."""
+
+
+@dataclass(frozen=True)
+class CheckQuiet:
+    """Nothing fires: see whether the metrics agree."""
+
+
+Next = (
+    Rest
+    | Record
+    | Classify
+    | Diagnose
+    | Propose
+    | Review
+    | Execute
+    | Undo
+    | Recover
+    | Settle
+    | Judge
+    | CheckQuiet
+)
+
+
+def next_step(
+    incident: Incident, plan: Plan | None, *, policy_hash: str | None, reviewed: bool, now: datetime
+) -> Next:
+    """What to do now. ``plan`` is the body of the incident's current plan, ``policy_hash`` its policy's as
+    loaded at present (None: no longer loaded), ``reviewed`` whether this claim has looked at it already.
+    """
+    if not incident.open:
+        return Rest(None, "it is resolved")
+    progress = incident.plan
+    if progress is not None and progress.state in (PlanState.EXECUTING, PlanState.UNDOING):
+        return Recover()
+    if incident.firing and _passed(incident.classified_at, RECLASSIFY, now):
+        return Classify()
+    lower = incident.lower_to
+    if incident.lower_since is not None and lower is not None and incident.downgrade_proposed is None:
+        if now - incident.lower_since >= DOWNGRADE_AFTER:
+            return Record((ev.DowngradeProposed(lower, "less bad for fifteen minutes"),))
+    found = _of_plan(incident, progress, plan, policy_hash, reviewed, now) if progress and plan else None
+    if found is None:
+        found = _without_plan(incident, plan, now)
+    if isinstance(found, Rest) and incident.firing and incident.classified_at is not None:
+        return Rest(_sooner(found.until, incident.classified_at + RECLASSIFY), found.why)
+    return found
+
+
+def _of_plan(
+    incident: Incident,
+    progress: PlanProgress,
+    plan: Plan,
+    policy_hash: str | None,
+    reviewed: bool,
+    now: datetime,
+) -> Next | None:
+    """What the current plan needs; None where it no longer stands in the way."""
+    waiting = (
+        progress.state in (PlanState.PLANNED, PlanState.AWAITING, PlanState.APPROVED) and progress.step == 0
+    )
+    if waiting and policy_hash != plan.policy_hash:
+        gone = "is no longer loaded" if policy_hash is None else "changed"
+        return Record(
+            (ev.PlanVoided(progress.plan_id, f"policy {plan.policy} {gone} since the plan was made"),)
+        )
+    match progress.state:
+        case PlanState.PLANNED:
+            return Record((_first_request(progress, plan, now),))
+        case PlanState.AWAITING:
+            return _awaiting(incident, progress, plan, reviewed, now)
+        case PlanState.SUSPENDED:
+            return Record((_request(progress, plan, now),)) if incident.firing else None
+        case PlanState.EXPIRED:
+            if not incident.firing:
+                return None
+            if progress.ask_again_at is None:
+                return Rest(None, "nobody answered; it was handed over")
+            if now >= progress.ask_again_at:
+                return Record((_request(progress, plan, now),))
+            return Rest(progress.ask_again_at, "to ask once more")
+        case PlanState.APPROVED:
+            if progress.execute_before is not None and now >= progress.execute_before:
+                reason = "it was not started in the time its approval gave"
+                return Record((ev.PlanVoided(progress.plan_id, reason),))
+            if progress.retry_at is not None and now < progress.retry_at:
+                return Rest(progress.retry_at, "to ask the guards again")
+            return Execute()
+        case PlanState.EXECUTING | PlanState.UNDOING:
+            return Recover()
+        case PlanState.EXECUTED:
+            return Settle()
+        case PlanState.WATCHED:
+            return Judge()
+        case PlanState.UNDO_APPROVED:
+            if progress.retry_at is not None and now < progress.retry_at:
+                return Rest(progress.retry_at, "to ask the guards again")
+            return Undo()
+        case PlanState.UNKNOWN:
+            return Rest(None, "a person must settle whether it happened")
+        case PlanState.UNDO_ASKED:
+            return Rest(None, "a person must decide about the undo")
+        case (
+            PlanState.SHADOWED
+            | PlanState.VERIFIED
+            | PlanState.STILL_SICK
+            | PlanState.INCONCLUSIVE
+            | PlanState.UNDONE
+            | PlanState.DENIED
+            | PlanState.VOID
+            | PlanState.REFUSED
+            | PlanState.ALREADY_SO
+        ):
+            return None
+        case _:
+            assert_never(progress.state)
+
+
+def _awaiting(incident: Incident, progress: PlanProgress, plan: Plan, reviewed: bool, now: datetime) -> Next:
+    if not incident.firing:
+        return Record((ev.ApprovalSuspended(progress.plan_id),))
+    expires = progress.expires_at
+    if expires is not None and now >= expires:
+        wait = ask_again_after(progress.round)
+        expired = ev.ApprovalExpired(progress.plan_id, progress.round, None if wait is None else now + wait)
+        if wait is not None:
+            return Record((expired,))
+        return Record(
+            (expired, ev.Escalated(f"nobody answered {progress.plan_id} in {progress.round} rounds"))
+        )
+    if not reviewed:
+        return Review()
+    return Rest(_sooner(expires, now + REVIEW), "for an approval")
+
+
+def _without_plan(incident: Incident, plan: Plan | None, now: datetime) -> Next:
+    """No plan stands in the way: look for one while it fires, watch for quiet once it does not."""
+    if not incident.firing:
+        return _quiet(incident, now)
+    if incident.diagnosed_at is None:
+        return Diagnose()
+    progress = incident.plan
+    if progress is not None and progress.state in (PlanState.VERIFIED, PlanState.ALREADY_SO):
+        return _alert_should_end(incident, progress, now)
+    if progress is not None and progress.state is PlanState.INCONCLUSIVE:
+        return Rest(None, "a person must judge whether it helped")
+    if progress is not None and progress.state is PlanState.SHADOWED:
+        return Rest(None, "the policy only shadows")
+    voids = sum(state == PlanState.VOID.value for _, state in incident.tried)
+    if voids >= VOIDS_ALLOWED:
+        reason = f"{voids} plans went stale: somebody else is working there"
+        if reason in incident.escalated:
+            return Rest(None, reason)
+        return Record((ev.Escalated(reason),))
+    if not _passed(incident.nothing_applied_at, LOOK_AGAIN, now):
+        assert incident.nothing_applied_at is not None
+        return Rest(incident.nothing_applied_at + LOOK_AGAIN, "to look once more for a cure")
+    return Propose(frozenset(name for name, state in incident.tried if state != PlanState.VOID.value))
+
+
+def _alert_should_end(incident: Incident, progress: PlanProgress, now: datetime) -> Next:
+    since = progress.since or now
+    reason = f"{progress.plan_id} helped by the metrics, but the alert still fires"
+    if reason in incident.escalated:
+        return Rest(None, reason)
+    if now - since >= ALERT_SHOULD_END:
+        return Record((ev.Escalated(reason),))
+    return Rest(since + ALERT_SHOULD_END, "for the alert to end")
+
+
+def _quiet(incident: Incident, now: datetime) -> Next:
+    until = incident.monitoring_until
+    if incident.ready_to_resolve:
+        return Rest(None, "a person closes it with its cause")
+    if until is None or now < until:
+        return CheckQuiet()
+    if incident.severity in (Severity.P0, Severity.P1):
+        return Record(
+            (ev.ReadyToResolve("nothing recurred; a P0 or P1 is closed by a person with its cause"),)
+        )
+    return Record((ev.Resolved("policy", _cause(incident)),))
+
+
+def after_verdict(incident: Incident, plan: Plan, outcome: Outcome) -> tuple[ev.Event, ...]:
+    """What follows from a verdict that did not find the patient better: undo, ask, or hand over.
+
+    At most one undo of an incident happens by itself; one that failed to help asks (undoing a rollback
+    brings the bad release back).
+    """
+    progress = incident.plan
+    assert progress is not None
+    if outcome is Outcome.INCONCLUSIVE:
+        return (ev.Escalated(f"whether {progress.plan_id} helped cannot be told"),)
+    if outcome not in (Outcome.WORSE, Outcome.NOT_IMPROVED):
+        return ()
+    when = UndoWhen.REGRESSION if outcome is Outcome.WORSE else UndoWhen.FAILURE
+    words = "it got worse" if outcome is Outcome.WORSE else "it did not help"
+    if when in plan.undo.automatic and incident.automatic_undos == 0 and progress.receipts:
+        return (ev.UndoApproved(progress.plan_id, "policy", words),)
+    if (when in plan.undo.ask or when in plan.undo.automatic) and progress.receipts:
+        return (
+            ev.UndoAsked(progress.plan_id, f"{words}; undo it, or leave it and look further"),
+            ev.Escalated(f"{progress.plan_id}: {words}; a person decides about the undo"),
+        )
+    return (ev.Escalated(f"{progress.plan_id}: {words}"),)
+
+
+def _first_request(progress: PlanProgress, plan: Plan, now: datetime) -> ev.Event:
+    by_rule = approve_by_rule(progress.plan_id, plan, now=now)
+    if by_rule is None:
+        return _request(progress, plan, now)
+    return ev.Approved(progress.plan_id, by_rule.digest, by_rule.approved_by, by_rule.execute_before)
+
+
+def _request(progress: PlanProgress, plan: Plan, now: datetime) -> ev.ApprovalRequested:
+    return ev.ApprovalRequested(
+        plan_id=progress.plan_id,
+        digest=plan.digest,
+        groups=plan.approval.groups,
+        count=plan.approval.count,
+        expires_at=now + plan.approval.expires,
+        round=progress.round + 1,
+    )
+
+
+def _cause(incident: Incident) -> str:
+    progress = incident.plan
+    if progress is not None and progress.state is PlanState.VERIFIED:
+        return f"{progress.remediation} ({progress.plan_id}) helped"
+    return "the alerts ended and the metrics hold"
+
+
+def _passed(since: datetime | None, wait: timedelta, now: datetime) -> bool:
+    return since is None or now - since >= wait
+
+
+def _sooner(one: datetime | None, other: datetime) -> datetime:
+    return other if one is None else min(one, other)

@@ -1,0 +1,126 @@
+"""Did it help? Judged over samples, with the baseline from before; no data is never a success.
+
+Three windows, in this order: settle (the change is being made; regression is not judged), verdict
+(improved, worse or not, within its time), monitoring (the incident's own state). Playbook lines 307-326.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from receiver.domain.plans import Verification
+from receiver.domain.severity import Severity
+from receiver.policy.expressions import Truth, evaluate
+
+Point = tuple[datetime, Mapping[str, float | None]]
+
+# No recurrence for 30 minutes (P0) and 60 minutes (P1) before resolving: playbook line 311.
+SEVERITY_WINDOW: Mapping[Severity, timedelta] = {
+    Severity.P0: timedelta(minutes=30),
+    Severity.P1: timedelta(minutes=60),
+}
+MAX_SUMMARY_POINTS = 60
+
+
+class Outcome(StrEnum):
+    """What the samples say so far."""
+
+    WAIT = "wait"
+    IMPROVED = "improved"
+    WORSE = "worse"
+    NOT_IMPROVED = "not-improved"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An outcome with its sentence; ``look_again_at`` where it is still open."""
+
+    outcome: Outcome
+    sentence: str
+    look_again_at: datetime | None = None
+
+
+def judge(
+    rules: Verification,
+    points: Sequence[Point],
+    baseline: Mapping[str, float | None],
+    *,
+    since: datetime,
+    now: datetime,
+) -> Verdict:
+    """Judge samples taken at ``rules.every`` since the change was in place.
+
+    Success needs its whole window with enough samples; regression stops early; when the time is over,
+    data without success is "not improved" and too little data is inconclusive.
+    """
+    bad = {"baseline": dict(baseline)}
+    recent = [point for point in points if since <= point[0] <= now]
+    if rules.regression is not None:
+        worse = _trailing(rules.regression, recent, bad)
+        if worse and worse[-1][0] - worse[0][0] >= rules.regression_for:
+            return Verdict(Outcome.WORSE, f"{rules.regression} for {_words(rules.regression_for)}")
+    good = _trailing(rules.success, recent, bad)
+    if good and good[-1][0] - good[0][0] >= rules.success_for and len(good) >= rules.min_samples:
+        return Verdict(
+            Outcome.IMPROVED, f"{rules.success} for {_words(rules.success_for)} over {len(good)} samples"
+        )
+    deadline = since + rules.within
+    if now < deadline:
+        held = good[-1][0] - good[0][0] if good else timedelta(0)
+        sentence = f"{rules.success} held for {_words(held)} of {_words(rules.success_for)}"
+        return Verdict(Outcome.WAIT, sentence, min(now + rules.every, deadline))
+    decided = [
+        point for point in recent if evaluate(rules.success, {**point[1], **bad})[0] is not Truth.UNKNOWN
+    ]
+    failed = [point for point in decided if evaluate(rules.success, {**point[1], **bad})[0] is Truth.FALSE]
+    if len(decided) < rules.min_samples or not failed:
+        return Verdict(
+            Outcome.INCONCLUSIVE,
+            f"{len(decided)} samples with data within {_words(rules.within)}; {rules.min_samples} are needed",
+        )
+    return Verdict(
+        Outcome.NOT_IMPROVED,
+        f"{rules.success} failed at {len(failed)} of {len(decided)} samples within {_words(rules.within)}",
+    )
+
+
+def monitoring_window(severity: Severity | None, scenario: timedelta) -> timedelta:
+    """How long nothing may recur: the longer of the severity's window and the scenario's (S-14, X-9)."""
+    return max(
+        scenario, SEVERITY_WINDOW.get(severity, timedelta(0)) if severity is not None else timedelta(0)
+    )
+
+
+def holds_now(
+    rules: Verification, point: Mapping[str, float | None], baseline: Mapping[str, float | None]
+) -> Truth:
+    """Whether the patient is well at this one sample; unknown without data."""
+    return evaluate(rules.success, {**point, "baseline": dict(baseline)})[0]
+
+
+def thinned(points: Sequence[Point], since: datetime) -> tuple[tuple[float, Mapping[str, float | None]], ...]:
+    """At most sixty points for the timeline: seconds since the change, and the values."""
+    step = max(1, -(-len(points) // MAX_SUMMARY_POINTS))
+    return tuple(((at - since).total_seconds(), dict(values)) for at, values in points[::step])
+
+
+def _trailing(
+    expression: str, points: Sequence[Point], constants: Mapping[str, Mapping[str, float | None]]
+) -> list[Point]:
+    """The unbroken run of points up to the last one at which the expression held."""
+    run: list[Point] = []
+    for point in reversed(points):
+        truth, _ = evaluate(expression, {**point[1], **constants})
+        if truth is not Truth.TRUE:
+            break
+        run.append(point)
+    return run[::-1]
+
+
+def _words(duration: timedelta) -> str:
+    seconds = int(duration.total_seconds())
+    return f"{seconds // 60}m" if seconds and seconds % 60 == 0 else f"{seconds}s"

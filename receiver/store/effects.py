@@ -1,0 +1,329 @@
+"""Plans, approvals, intents and target locks: what stands between a proposal and one write.
+
+Order of locks everywhere: gate, incident, plan, target, outbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import delete as delete_from
+
+from receiver.domain.canonical import canonical
+from receiver.domain.errors import Conflict, NotFound
+from receiver.domain.plans import Plan, Step
+from receiver.store.engine import insert as insert_or
+from receiver.store.schema import approvals, intents, plans, target_locks
+from receiver.store.timeline import moment, seconds
+
+_PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
+_STEP: TypeAdapter[Step] = TypeAdapter(Step)
+
+
+@dataclass(frozen=True)
+class StoredPlan:
+    """A plan with its number; ``guards`` is what every guard said when it was proposed."""
+
+    plan_id: str
+    plan: Plan
+    guards: tuple[str, ...]
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One person's answer in one round of asking."""
+
+    subject: str
+    groups: tuple[str, ...]
+    decision: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Intent:
+    """That we are about to write, written down first; its id is the marker that travels in the write.
+
+    ``resource_version`` and ``generation`` are those of the last send. ``unanswered`` says that a send may
+    still land.
+    """
+
+    id: str
+    plan_id: str
+    incident_id: int
+    kind: str
+    step: int
+    target: str
+    request: Step
+    resource_version: str | None
+    generation: int | None
+    sends: int
+    unanswered: bool
+    state: str
+    created_at: datetime
+
+
+def add_plan(tx: Connection, plan: Plan, *, guards: tuple[str, ...], at: datetime) -> str:
+    """Number the plan and keep it."""
+    row = tx.execute(
+        insert(plans)
+        .values(
+            incident_id=plan.incident_id,
+            epoch=plan.epoch,
+            digest=plan.digest,
+            policy=plan.policy,
+            remediation=plan.remediation,
+            target=plan.target.key,
+            body=canonical(_PLAN.dump_python(plan, mode="json")),
+            guards=canonical(list(guards)),
+            created_at=seconds(at),
+        )
+        .returning(plans.c.id)
+    ).one()
+    return f"P-{row.id}"
+
+
+def plan_number(plan_id: str) -> int:
+    """The row of ``P-17``. Raises NotFound for anything else."""
+    prefix, _, number = plan_id.partition("-")
+    if prefix.upper() != "P" or not number.isdigit() or len(number) > 15:
+        raise NotFound(f"there is no plan {plan_id!r}; plans are named like P-17")
+    return int(number)
+
+
+def load_plan(tx: Connection, plan_id: str, *, for_update: bool = False) -> StoredPlan:
+    """The plan of that number. Raises NotFound."""
+    statement = select(plans).where(plans.c.id == plan_number(plan_id))
+    row = tx.execute(statement.with_for_update() if for_update else statement).first()
+    if row is None:
+        raise NotFound(f"there is no plan {plan_id}")
+    return stored_plan(row)
+
+
+def stored_plan(row: Row[Any]) -> StoredPlan:
+    """A row of the plans table."""
+    guards: list[str] = TypeAdapter(list[str]).validate_json(row.guards)
+    return StoredPlan(f"P-{row.id}", _PLAN.validate_json(row.body), tuple(guards), moment(row.created_at))
+
+
+def list_plans(tx: Connection, *, before: int | None, limit: int) -> list[StoredPlan]:
+    """The newest plans first."""
+    statement = select(plans).order_by(plans.c.id.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(plans.c.id < before)
+    return [stored_plan(row) for row in tx.execute(statement)]
+
+
+def add_vote(
+    tx: Connection,
+    plan_id: str,
+    *,
+    round_: int,
+    digest: str,
+    subject: str,
+    groups: tuple[str, ...],
+    decision: str,
+    reason: str,
+    at: datetime,
+) -> None:
+    """One answer of one person. Raises Conflict where they have answered in this round."""
+    row = tx.execute(
+        insert_or(tx, approvals)
+        .values(
+            plan_id=plan_id,
+            round=round_,
+            digest=digest,
+            subject=subject,
+            groups=canonical(sorted(groups)),
+            decision=decision,
+            reason=reason,
+            at=seconds(at),
+        )
+        .on_conflict_do_nothing(index_elements=["plan_id", "round", "subject"])
+        .returning(approvals.c.id)
+    ).first()
+    if row is None:
+        raise Conflict(f"{subject} has answered {plan_id} already")
+
+
+def votes(tx: Connection, plan_id: str, *, round_: int) -> list[Vote]:
+    """All answers of one round, oldest first."""
+    rows = tx.execute(
+        select(approvals)
+        .where(approvals.c.plan_id == plan_id, approvals.c.round == round_)
+        .order_by(approvals.c.id)
+    )
+    read_groups = TypeAdapter(tuple[str, ...]).validate_json
+    return [
+        Vote(row.subject, read_groups(row.groups), row.decision, row.reason, moment(row.at)) for row in rows
+    ]
+
+
+def take_target(tx: Connection, *, target: str, plan_id: str, incident_id: int, at: datetime) -> str | None:
+    """Lock the target for this plan; the plan that has it where it is taken."""
+    tx.execute(
+        insert_or(tx, target_locks)
+        .values(target=target, plan_id=plan_id, incident_id=incident_id, since=seconds(at))
+        .on_conflict_do_nothing(index_elements=["target"])
+    )
+    holder: str = tx.execute(
+        select(target_locks.c.plan_id).where(target_locks.c.target == target)
+    ).scalar_one()
+    return None if holder == plan_id else holder
+
+
+def target_holder(tx: Connection, target: str) -> str | None:
+    """The plan that has the target now."""
+    return tx.execute(select(target_locks.c.plan_id).where(target_locks.c.target == target)).scalar()
+
+
+def free_target(tx: Connection, plan_id: str) -> None:
+    """Let go of what this plan had locked."""
+    tx.execute(delete_from(target_locks).where(target_locks.c.plan_id == plan_id))
+
+
+def start_intent(
+    tx: Connection,
+    *,
+    intent_id: str,
+    plan_id: str,
+    incident_id: int,
+    policy: str,
+    kind: str,
+    step_number: int,
+    step: Step,
+    resource_version: str | None,
+    generation: int | None,
+    token: int,
+    at: datetime,
+) -> None:
+    """From this commit on we know that we may have written."""
+    tx.execute(
+        insert(intents).values(
+            id=intent_id,
+            plan_id=plan_id,
+            incident_id=incident_id,
+            policy=policy,
+            kind=kind,
+            step=step_number,
+            target=step.target.key,
+            request=canonical(_STEP.dump_python(step, mode="json")),
+            resource_version=resource_version,
+            generation=generation,
+            sends=1,
+            unanswered=True,
+            state="started",
+            lease_token=token,
+            created_at=seconds(at),
+        )
+    )
+
+
+def resend_intent(
+    tx: Connection, intent_id: str, *, resource_version: str, generation: int | None, token: int
+) -> None:
+    """Before each repeated send: the versions it will carry."""
+    tx.execute(
+        update(intents)
+        .where(intents.c.id == intent_id)
+        .values(
+            resource_version=resource_version,
+            generation=generation,
+            sends=intents.c.sends + 1,
+            unanswered=True,
+            lease_token=token,
+        )
+    )
+
+
+def end_intent(tx: Connection, intent_id: str, *, state: str, outcome: str, at: datetime) -> None:
+    """``state`` is confirmed, refused or unknown."""
+    tx.execute(
+        update(intents)
+        .where(intents.c.id == intent_id)
+        .values(state=state, outcome=outcome[:2000], done_at=seconds(at), unanswered=state == "unknown")
+    )
+
+
+def note_late_outcome(tx: Connection, intent_id: str, outcome: str) -> None:
+    """What a fenced owner learned; recovery's own look decides, this is for people."""
+    tx.execute(update(intents).where(intents.c.id == intent_id).values(late_outcome=outcome[:2000]))
+
+
+def load_intent(tx: Connection, intent_id: str) -> Intent:
+    """Raises NotFound."""
+    row = tx.execute(select(intents).where(intents.c.id == intent_id)).first()
+    if row is None:
+        raise NotFound(f"there is no intent {intent_id}")
+    return _intent(row)
+
+
+def open_intent(tx: Connection, incident_id: int) -> Intent | None:
+    """The intent of this incident that has no outcome yet."""
+    row = tx.execute(
+        select(intents).where(intents.c.incident_id == incident_id, intents.c.state == "started")
+    ).first()
+    return None if row is None else _intent(row)
+
+
+def _intent(row: Row[Any]) -> Intent:
+    return Intent(
+        id=row.id,
+        plan_id=row.plan_id,
+        incident_id=row.incident_id,
+        kind=row.kind,
+        step=row.step,
+        target=row.target,
+        request=_STEP.validate_json(row.request),
+        resource_version=row.resource_version,
+        generation=row.generation,
+        sends=row.sends,
+        unanswered=row.unanswered,
+        state=row.state,
+        created_at=moment(row.created_at),
+    )
+
+
+def runs_since(
+    tx: Connection, *, since: datetime, target: str | None = None, policy: str | None = None
+) -> int:
+    """How many writes of cures (not undos) started since then, refused ones left out."""
+    statement = (
+        select(func.count())
+        .select_from(intents)
+        .where(
+            intents.c.created_at >= seconds(since), intents.c.kind == "execute", intents.c.state != "refused"
+        )
+    )
+    if target is not None:
+        statement = statement.where(intents.c.target == target)
+    if policy is not None:
+        statement = statement.where(intents.c.policy == policy)
+    return int(tx.execute(statement).scalar_one())
+
+
+def runs_of_incident(tx: Connection, incident_id: int) -> int:
+    """How many cures were written for this incident."""
+    return int(
+        tx.execute(
+            select(func.count())
+            .select_from(intents)
+            .where(
+                intents.c.incident_id == incident_id,
+                intents.c.kind == "execute",
+                intents.c.state != "refused",
+            )
+        ).scalar_one()
+    )
+
+
+def intent_counts(tx: Connection) -> Mapping[str, int]:
+    """How many intents ended how, for the metrics and the tests."""
+    rows = tx.execute(select(intents.c.state, func.count().label("n")).group_by(intents.c.state))
+    return {row.state: row.n for row in rows}

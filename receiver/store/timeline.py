@@ -1,0 +1,209 @@
+"""The timeline and the snapshot beside it: every change of an incident goes through here.
+
+Signals and results are the same thing: events appended under the incident's row lock and applied to the
+incident as it is *now*, so that neither erases the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from receiver.domain.canonical import canonical
+from receiver.domain.errors import NotFound
+from receiver.domain.events import Event, Recorded, event_text, read_event
+from receiver.domain.incidents import Incident, apply, read_snapshot, snapshot_text
+from receiver.store.engine import insert as insert_or
+from receiver.store.schema import facts, incident_events, incidents
+
+# Larger facts go aside, by hash: the chain stays small and bodies can be dropped.
+MAX_EVENT_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True)
+class Locked:
+    """An incident whose row this transaction holds."""
+
+    incident: Incident
+    version: int
+    lease_owner: str | None
+    lease_token: int
+    lease_until: float | None
+    next_due_at: float | None
+    fail_count: int
+
+
+def seconds(moment: datetime) -> float:
+    """A moment as the store keeps it."""
+    return moment.timestamp()
+
+
+def moment(value: float) -> datetime:
+    """What `seconds` stored."""
+    return datetime.fromtimestamp(value, UTC)
+
+
+def open_incident(tx: Connection, *, key: str, title: str, at: datetime) -> int | None:
+    """A new open incident of this key, or None where one is open already (it may belong to a neighbour)."""
+    row = tx.execute(
+        insert_or(tx, incidents)
+        .values(
+            key=key,
+            status="investigating",
+            title=title,
+            snapshot=snapshot_text(Incident(id=0)),
+            opened_at=seconds(at),
+            next_due_at=seconds(at),
+        )
+        .on_conflict_do_nothing(index_elements=["key"], index_where=incidents.c.resolved_at.is_(None))
+        .returning(incidents.c.id)
+    ).first()
+    if row is None:
+        return None
+    tx.execute(
+        update(incidents)
+        .where(incidents.c.id == row.id)
+        .values(snapshot=snapshot_text(Incident(id=row.id, key=key)))
+    )
+    return int(row.id)
+
+
+def newest_of_key(tx: Connection, key: str) -> int | None:
+    """The newest incident of this key, open or not."""
+    found = tx.execute(
+        select(incidents.c.id).where(incidents.c.key == key).order_by(incidents.c.id.desc()).limit(1)
+    ).scalar()
+    return None if found is None else int(found)
+
+
+def lock(tx: Connection, incident_id: int) -> Locked:
+    """The incident, its row locked until the transaction ends. Raises NotFound."""
+    row = tx.execute(select(incidents).where(incidents.c.id == incident_id).with_for_update()).first()
+    if row is None:
+        raise NotFound(f"there is no incident {incident_id}")
+    return locked_from(row)
+
+
+def load(tx: Connection, incident_id: int) -> Incident:
+    """The incident as it stands. Raises NotFound."""
+    text = tx.execute(select(incidents.c.snapshot).where(incidents.c.id == incident_id)).scalar()
+    if text is None:
+        raise NotFound(f"there is no incident {incident_id}")
+    return read_snapshot(text)
+
+
+def append(
+    tx: Connection,
+    held: Locked,
+    events: Sequence[Event],
+    *,
+    at: datetime,
+    actor: str,
+    due_at: datetime | None,
+    release: bool = False,
+) -> Locked:
+    """Write the events and the incident they make, and when it is due next.
+
+    ``release`` gives the lease back. The row must be locked (`lock`, or a claim in this transaction).
+    """
+    incident = held.incident
+    rows: list[dict[str, Any]] = []
+    for event in events:
+        recorded = Recorded(seq=incident.last_seq + 1, at=at, actor=actor, event=event)
+        incident = apply(incident, recorded)
+        text = event_text(event)
+        rows.append(
+            {
+                "incident_id": incident.id,
+                "seq": recorded.seq,
+                "at": seconds(at),
+                "actor": actor,
+                "kind": event.event,
+                "body": text,
+                "body_hash": hashlib.sha256(text.encode()).hexdigest(),
+            }
+        )
+    if rows:
+        tx.execute(insert(incident_events), rows)
+    values: dict[str, Any] = {"next_due_at": None if due_at is None else seconds(due_at), "fail_count": 0}
+    if rows:
+        values |= {
+            "status": incident.status.value,
+            "severity": incident.severity and incident.severity.value,
+            "title": incident.title,
+            "plan_id": incident.plan and incident.plan.plan_id,
+            "snapshot": snapshot_text(incident),
+            "resolved_at": None if incident.resolved_at is None else seconds(incident.resolved_at),
+            "version": held.version + 1,
+        }
+    if release:
+        values |= {"lease_owner": None, "lease_until": None}
+    tx.execute(update(incidents).where(incidents.c.id == incident.id).values(values))
+    return Locked(
+        incident=incident,
+        version=held.version + bool(rows),
+        lease_owner=None if release else held.lease_owner,
+        lease_token=held.lease_token,
+        lease_until=None if release else held.lease_until,
+        next_due_at=values["next_due_at"],
+        fail_count=0,
+    )
+
+
+def timeline(tx: Connection, incident_id: int, *, after: int = 0, limit: int = 10_000) -> list[Recorded]:
+    """The incident's events in order; one whose body retention dropped is left out."""
+    rows = tx.execute(
+        select(incident_events)
+        .where(incident_events.c.incident_id == incident_id, incident_events.c.seq > after)
+        .order_by(incident_events.c.seq)
+        .limit(limit)
+    )
+    return [
+        Recorded(seq=row.seq, at=moment(row.at), actor=row.actor, event=read_event(row.body))
+        for row in rows
+        if row.body is not None
+    ]
+
+
+def store_facts(tx: Connection, found: Any, *, at: datetime) -> str:
+    """Keep facts aside, once for each content, and return their hash."""
+    text = canonical(found)
+    name = hashlib.sha256(text.encode()).hexdigest()
+    tx.execute(
+        insert_or(tx, facts)
+        .values(hash=name, body=text, created_at=seconds(at))
+        .on_conflict_do_nothing(index_elements=["hash"])
+    )
+    return name
+
+
+def load_facts(tx: Connection, name: str) -> str | None:
+    """The canonical text of stored facts."""
+    return tx.execute(select(facts.c.body).where(facts.c.hash == name)).scalar()
+
+
+def count_open(tx: Connection) -> int:
+    """How many incidents are open."""
+    return int(
+        tx.execute(
+            select(func.count()).select_from(incidents).where(incidents.c.resolved_at.is_(None))
+        ).scalar_one()
+    )
+
+
+def locked_from(row: Row[Any]) -> Locked:
+    """A row that this transaction selected and holds."""
+    return Locked(
+        incident=read_snapshot(row.snapshot),
+        version=row.version,
+        lease_owner=row.lease_owner,
+        lease_token=row.lease_token,
+        lease_until=row.lease_until,
+        next_due_at=row.next_due_at,
+        fail_count=row.fail_count,
+    )
