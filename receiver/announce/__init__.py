@@ -1,0 +1,1 @@
+"""Telling people: one file for each kind of place, and the words they all use."""

@@ -127,6 +127,7 @@ class PlanProgress:
     executed_at: datetime | None = None
     watched_since: datetime | None = None
     retry_at: datetime | None = None
+    objections: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -233,11 +234,12 @@ def apply(incident: Incident, recorded: ev.Recorded) -> Incident:
             return replace(
                 incident,
                 status=Status.MONITORING,
+                stale=None,
                 monitoring_until=event.until,
                 quiet_since=incident.quiet_since or at,
             )
         case ev.MonitoringInterrupted():
-            return replace(incident, monitoring_until=event.until, ready_to_resolve=False)
+            return replace(incident, monitoring_until=event.until, ready_to_resolve=False, stale=event.reason)
         case ev.ReadyToResolve():
             return replace(incident, ready_to_resolve=True)
         case ev.Acknowledged():
@@ -310,7 +312,7 @@ def _progress(plan: PlanProgress, event: ev.PlanEvent, at: datetime) -> PlanProg
             return replace(plan, state=PlanState.VOID)
         case ev.Refused():
             if event.retry_at is not None:
-                return replace(plan, retry_at=event.retry_at)
+                return replace(plan, retry_at=event.retry_at, objections=event.objections)
             return replace(plan, state=PlanState.REFUSED)
         case ev.ExecutionStarted():
             undoing = event.kind == "undo"

@@ -6,6 +6,7 @@ It reads through a door it is given and never writes. Registering one in the cat
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
@@ -21,13 +22,24 @@ class Placement(StrEnum):
     FAILED = "failed"
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of the patient beside the cluster: whether it was well, sample by sample.
+
+    ``healthy`` is the policy's success condition over the look-back, oldest first; None is no data.
+    """
+
+    first_bad_at: datetime | None
+    healthy: tuple[tuple[datetime, bool | None], ...] = ()
+
+
 class ClusterReader(Protocol):
     """The read-only half of the cluster's door."""
 
     async def get(self, ref: ObjectRef) -> dict[str, Any] | None:
         """The object as JSON, or None where there is none."""
 
-    async def list(
+    async def list_objects(
         self,
         api_version: str,
         kind: str,
@@ -56,12 +68,7 @@ class Remediation(Protocol):
         """Read what planning needs; writes nothing. A plain JSON state, completed with API defaults."""
 
     def plan(
-        self,
-        state: Mapping[str, Any],
-        parameters: Mapping[str, Any],
-        *,
-        first_bad_at: datetime | None,
-        now: datetime,
+        self, state: Mapping[str, Any], parameters: Mapping[str, Any], evidence: Evidence, *, now: datetime
     ) -> Draft | NotApplicable:
         """The steps from that state; pure."""
 

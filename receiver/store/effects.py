@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, func, insert, select, update
@@ -18,7 +18,7 @@ from receiver.domain.canonical import canonical
 from receiver.domain.errors import Conflict, NotFound
 from receiver.domain.plans import Plan, Step
 from receiver.store.engine import insert as insert_or
-from receiver.store.schema import approvals, intents, plans, target_locks
+from receiver.store.schema import approvals, incident_events, intents, plans, target_locks
 from receiver.store.timeline import moment, seconds
 
 _PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
@@ -57,7 +57,7 @@ class Intent:
     id: str
     plan_id: str
     incident_id: int
-    kind: str
+    kind: Literal["execute", "undo"]
     step: int
     target: str
     request: Step
@@ -277,7 +277,7 @@ def _intent(row: Row[Any]) -> Intent:
         id=row.id,
         plan_id=row.plan_id,
         incident_id=row.incident_id,
-        kind=row.kind,
+        kind="undo" if row.kind == "undo" else "execute",
         step=row.step,
         target=row.target,
         request=_STEP.validate_json(row.request),
@@ -327,3 +327,18 @@ def intent_counts(tx: Connection) -> Mapping[str, int]:
     """How many intents ended how, for the metrics and the tests."""
     rows = tx.execute(select(intents.c.state, func.count().label("n")).group_by(intents.c.state))
     return {row.state: row.n for row in rows}
+
+
+def failed_runs(tx: Connection, remediation: str, target: str, *, since: datetime) -> int:
+    """How many runs of this cure on this target did not help or were undone since then."""
+    rows = tx.execute(
+        select(func.count(func.distinct(plans.c.id)))
+        .select_from(plans.join(incident_events, incident_events.c.incident_id == plans.c.incident_id))
+        .where(
+            plans.c.remediation == remediation,
+            plans.c.target == target,
+            incident_events.c.at >= seconds(since),
+            incident_events.c.kind.in_(["StillSick", "Undone", "EffectUnknown"]),
+        )
+    )
+    return int(rows.scalar_one())

@@ -67,3 +67,9 @@ def pass_gate(tx: Connection) -> None:
     already. Taken first, before any other lock.
     """
     tx.execute(select(schema.switches.c.name).where(schema.switches.c.name == "gate").with_for_update())
+
+
+def lock_key(tx: Connection, key: str) -> None:
+    """Let one transaction at a time open, reopen or join incidents of this key."""
+    if tx.dialect.name == "postgresql":
+        tx.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 7))"), {"key": key})

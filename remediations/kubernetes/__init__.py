@@ -1,0 +1,1 @@
+"""Cures for workloads of a Kubernetes cluster."""

@@ -1,0 +1,118 @@
+"""Which events people are told about, and in which words. Pure; the outbox delivers.
+
+Alert text is hostile: it is cut, and put nowhere that would interpret it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from receiver.domain import events as ev
+from receiver.domain.incidents import Incident
+from receiver.domain.plans import Plan
+
+MAX_TITLE = 200
+
+
+@dataclass(frozen=True)
+class Message:
+    """One thing to tell, for every destination. ``pages`` wakes somebody up."""
+
+    kind: str
+    incident_id: int
+    epoch: int
+    text: str
+    link: str
+    pages: bool
+    ends_page: bool = False
+    severity: str = "unknown"
+    title: str = ""
+    plan_id: str | None = None
+    expires_at: str | None = None
+
+
+def messages(
+    incident: Incident, events: Iterable[ev.Event], plan: Plan | None, *, base_url: str
+) -> list[Message]:
+    """The messages that these events of this incident call for."""
+    found: list[Message] = []
+    for event in events:
+        said = _said(event, plan)
+        if said is None:
+            continue
+        text, pages, plan_id, expires_at = said
+        severity = incident.severity.value if incident.severity is not None else "unknown"
+        title = incident.title[:MAX_TITLE]
+        found.append(
+            Message(
+                kind=event.event,
+                incident_id=incident.id,
+                epoch=incident.epoch,
+                text=f"[{severity}] incident {incident.id}, {title}: {text}",
+                link=f"{base_url}/api/v1/incidents/{incident.id}",
+                pages=pages,
+                ends_page=isinstance(event, ev.Resolved | ev.ClosedByHand),
+                severity=severity,
+                title=title,
+                plan_id=plan_id,
+                expires_at=expires_at,
+            )
+        )
+    return found
+
+
+def _said(event: ev.Event, plan: Plan | None) -> tuple[str, bool, str | None, str | None] | None:
+    match event:
+        case ev.ApprovalRequested():
+            summary = plan.summary if plan is not None else "a plan"
+            expires = event.expires_at.isoformat(timespec="seconds")
+            who = " or ".join(event.groups)
+            text = (
+                f"{event.plan_id} waits for {who} until {expires}: {summary}. stanch approve {event.plan_id}"
+            )
+            return text, True, event.plan_id, expires
+        case ev.ApprovalExpired():
+            again = "it will be asked again" if event.ask_again_at else "nobody will be asked again"
+            return f"nobody answered {event.plan_id} in time; {again}", True, event.plan_id, None
+        case ev.EffectUnknown():
+            text = f"whether {event.plan_id} was carried out is not known ({event.reason})"
+            hint = f"its target stays locked. stanch plans settle {event.plan_id}"
+            return f"{text}; {hint}", True, event.plan_id, None
+        case ev.Inconclusive():
+            return (
+                f"whether {event.plan_id} helped cannot be told: {event.summary}",
+                True,
+                event.plan_id,
+                None,
+            )
+        case ev.Escalated():
+            return f"a person is needed: {event.reason}", True, None, None
+        case ev.UndoAsked():
+            return f"undo {event.plan_id}? {event.reason}", True, event.plan_id, None
+        case ev.ReadyToResolve():
+            return f"ready to be closed: {event.reason}", False, None, None
+        case ev.Resolved():
+            return f"resolved by {event.by}: {event.cause}", False, None, None
+        case ev.ClosedByHand():
+            return f"closed by {event.by}: {event.reason}", False, None, None
+        case _:
+            return None
+
+
+def as_json(message: Message) -> dict[str, Any]:
+    """The message as it stands in the outbox."""
+    return {
+        "kind": message.kind,
+        "incident": message.incident_id,
+        "epoch": message.epoch,
+        "text": message.text,
+        "link": message.link,
+        "pages": message.pages,
+        "ends_page": message.ends_page,
+        "severity": message.severity,
+        "title": message.title,
+        "plan": message.plan_id,
+        "expires_at": message.expires_at,
+    }

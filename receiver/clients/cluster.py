@@ -1,0 +1,343 @@
+"""The door to the Kubernetes API: every read of the cluster and its one kind of write go through here.
+
+Objects are plain JSON; models would cost a hundred times as much. A write is a JSON patch that *replaces*
+resourceVersion and uid with the planned ones: a stale version answers with a clean 409 (a failing `test`
+gives an opaque 422), and the marker travels in the same patch. What the API server says is cut before it
+goes anywhere: a strict 422 carries the whole object, environment included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import quote
+
+import aiohttp
+from kubernetes_asyncio import client, config
+
+from receiver.domain.errors import PermanentError, TemporaryError
+from receiver.domain.plans import MARKER, FieldChange, ObjectRef, PatchStep, Permission
+
+FIELD_MANAGER = "stanch"
+READ_TIMEOUT_SECONDS = 5.0
+# The server drops the write after this; the client waits a little longer for the answer.
+WRITE_TIMEOUT_SECONDS = 12
+WRITE_GRACE_SECONDS = 1.0
+
+_PLURALS: Mapping[str, tuple[str, str]] = {
+    "Deployment": ("apps", "deployments"),
+    "ReplicaSet": ("apps", "replicasets"),
+    "Pod": ("", "pods"),
+    "Event": ("", "events"),
+    "ConfigMap": ("", "configmaps"),
+    "Secret": ("", "secrets"),
+    "Node": ("", "nodes"),
+    "Namespace": ("", "namespaces"),
+    "HorizontalPodAutoscaler": ("autoscaling", "horizontalpodautoscalers"),
+}
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The server wrote it (or would have): the object as it is then."""
+
+    object: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """The server answered that it did not write; it never will write this request.
+
+    ``reason`` is Kubernetes' own word, ``fields`` those its causes name, ``sentence`` is cut and redacted.
+    """
+
+    status: int
+    reason: str
+    fields: tuple[str, ...]
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """Nobody knows whether it was written: no answer, or one that does not tell."""
+
+    sentence: str
+
+
+Answer = Applied | Rejected | Unanswered
+
+
+class Cluster:
+    """One API server, with one identity."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._api.close()
+
+    async def get(self, ref: ObjectRef) -> dict[str, Any] | None:
+        """See `ClusterReader.get`. Raises TemporaryError and PermanentError."""
+        status, body = await self._read("GET", _path(ref.api_version, ref.kind, ref.namespace, ref.name))
+        return None if status == 404 else _read_object(status, body, f"reading {ref}")
+
+    async def list_objects(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str,
+        *,
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+        limit: int = 500,
+    ) -> list[dict[str, Any]]:
+        """See `ClusterReader.list_objects`. Raises TemporaryError and PermanentError."""
+        query: list[tuple[str, str]] = [("limit", str(limit))]
+        if labels:
+            query.append(
+                ("labelSelector", ",".join(f"{name}={value}" for name, value in sorted(labels.items())))
+            )
+        if fields:
+            query.append(
+                ("fieldSelector", ",".join(f"{name}={value}" for name, value in sorted(fields.items())))
+            )
+        status, body = await self._read("GET", _path(api_version, kind, namespace), query)
+        found = _read_object(status, body, f"listing {kind} in {namespace}")
+        return [{"apiVersion": api_version, "kind": kind, **item} for item in found.get("items") or []]
+
+    async def log(
+        self, namespace: str, pod: str, *, container: str | None = None, since_seconds: int, limit_bytes: int
+    ) -> str:
+        """See `ClusterReader.log`."""
+        query = [("sinceSeconds", str(since_seconds)), ("limitBytes", str(limit_bytes))]
+        if container is not None:
+            query.append(("container", container))
+        status, body = await self._read("GET", _path("v1", "Pod", namespace, pod) + "/log", query)
+        if status != 200:
+            _read_object(status, body, f"reading the log of {namespace}/{pod}")
+        return body[:limit_bytes].decode(errors="replace")
+
+    async def may(self, permission: Permission, namespace: str, name: str) -> bool | None:
+        """Whether the API server says that we may do exactly this; None where it cannot be asked."""
+        attributes = {
+            "group": permission.group,
+            "resource": permission.resource,
+            "verb": permission.verb,
+            "namespace": namespace,
+            "name": name,
+        }
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        try:
+            status, body = await self._read("POST", path, [], review)
+        except TemporaryError:
+            return None
+        if status not in (200, 201):
+            return None
+        return bool(json.loads(body).get("status", {}).get("allowed", False))
+
+    async def ready(self) -> bool:
+        """Whether the API server answers at all."""
+        try:
+            status, _ = await self._read("GET", "/version")
+        except TemporaryError:
+            return False
+        return status == 200
+
+    async def patch(
+        self, step: PatchStep, *, current: Mapping[str, Any], marker: Mapping[str, str], dry_run: bool
+    ) -> Answer:
+        """The one write: this step on the object as just read, only if it is still that version.
+
+        ``marker`` are annotations that travel in the write. With ``dry_run`` nothing is written.
+        """
+        query = [
+            ("fieldManager", FIELD_MANAGER),
+            ("fieldValidation", "Strict"),
+            ("timeout", f"{WRITE_TIMEOUT_SECONDS}s"),
+        ]
+        if dry_run:
+            query.append(("dryRun", "All"))
+        target = step.target
+        operations = operations_of(step, current=current, marker=marker)
+        path = _path(target.api_version, target.kind, target.namespace, target.name)
+        try:
+            status, body = await self._call(
+                "PATCH",
+                path,
+                query,
+                operations,
+                content_type="application/json-patch+json",
+                timeout=WRITE_TIMEOUT_SECONDS + WRITE_GRACE_SECONDS,
+            )
+        except TimeoutError:
+            return Unanswered("the API server did not answer in time")
+        except (aiohttp.ClientError, OSError) as error:
+            return Unanswered(f"the connection broke: {type(error).__name__}")
+        if 200 <= status < 300:
+            return Applied(json.loads(body))
+        if status >= 500:
+            return Unanswered(f"the API server answered {status}, which does not tell whether it wrote")
+        return rejection(status, body)
+
+    async def _read(
+        self,
+        method: Literal["GET", "POST"],
+        path: str,
+        query: list[tuple[str, str]] | None = None,
+        body: Any = None,
+    ) -> tuple[int, bytes]:
+        try:
+            return await self._call(method, path, query or [], body, timeout=READ_TIMEOUT_SECONDS)
+        except TimeoutError as error:
+            raise TemporaryError("the API server did not answer in time") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise TemporaryError(f"the API server cannot be reached: {type(error).__name__}") from error
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        query: list[tuple[str, str]],
+        body: Any,
+        *,
+        timeout: float,
+        content_type: str = "application/json",
+    ) -> tuple[int, bytes]:
+        async with asyncio.timeout(timeout):
+            response: aiohttp.ClientResponse = await self._api.call_api(
+                path,
+                method,
+                query_params=query,
+                header_params={"Accept": "application/json", "Content-Type": content_type},
+                body=body,
+                auth_settings=["BearerToken"],
+                _preload_content=False,
+                _request_timeout=aiohttp.ClientTimeout(total=timeout),
+            )
+            async with response:
+                return response.status, await response.read()
+
+
+async def connect(*, url: str | None = None, token: str | None = None, context: str | None = None) -> Cluster:
+    """A door to the cluster named explicitly: by address (the demo's), by kubeconfig context, or in-cluster.
+
+    ``context`` may be "in-cluster". Raises PermanentError where there are no such credentials. Nothing is
+    ever taken from a default place without being named.
+    """
+    configuration = client.Configuration()
+    try:
+        if url is not None:
+            configuration.host = url
+            if token is not None:
+                configuration.api_key = {"BearerToken": f"Bearer {token}"}
+        elif context == "in-cluster":
+            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        elif context is not None:
+            await config.load_kube_config(context=context, client_configuration=configuration)
+        else:
+            raise PermanentError(
+                "no cluster is named: set STANCH_KUBE_CONTEXT to a context, or to in-cluster"
+            )
+    except config.ConfigException as error:
+        raise PermanentError(f"the cluster's credentials cannot be used: {error}") from error
+    return Cluster(client.ApiClient(configuration))
+
+
+def operations_of(
+    step: PatchStep, *, current: Mapping[str, Any], marker: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """The JSON patch of a step on this very version of the object."""
+    metadata = current["metadata"]
+    operations: list[dict[str, Any]] = [
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+        {"op": "replace", "path": "/metadata/uid", "value": step.target.uid},
+    ]
+    if metadata.get("annotations") is None:
+        # `add` below an absent map is a 422; the whole map is safe, since the version is pinned.
+        operations.append({"op": "add", "path": "/metadata/annotations", "value": dict(marker)})
+    else:
+        for name, value in marker.items():
+            operations.append(
+                {"op": "add", "path": f"/metadata/annotations/{_pointer(name)}", "value": value}
+            )
+    operations += [
+        {"op": "replace", "path": change.pointer, "value": change.after} for change in step.changes
+    ]
+    return operations
+
+
+def marker_of(found: Mapping[str, Any]) -> str | None:
+    """The intent whose write this object carries."""
+    value = found["metadata"].get("annotations", {}).get(MARKER)
+    return value if isinstance(value, str) else None
+
+
+def field_of(found: Mapping[str, Any], pointer: str) -> Any:
+    """What stands at a JSON pointer of the object; None where nothing does."""
+    value: Any = found
+    for part in pointer.split("/")[1:]:
+        part = part.replace("~1", "/").replace("~0", "~")
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def differing(
+    found: Mapping[str, Any], changes: tuple[FieldChange, ...], which: Literal["before", "after"]
+) -> list[str]:
+    """The pointers at which the object is not as the plan's ``before`` or ``after`` says."""
+    return [change.pointer for change in changes if field_of(found, change.pointer) != getattr(change, which)]
+
+
+def rejection(status: int, body: bytes) -> Rejected:
+    """A Status body as a rejection, without the object it may quote."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = {}
+    if not isinstance(document, dict):
+        document = {}
+    details = document.get("details") or {}
+    causes = details.get("causes") or []
+    fields = tuple(str(cause.get("field", "")) for cause in causes if cause.get("field"))
+    reason = str(document.get("reason") or "")
+    return Rejected(
+        status, reason, fields, _sentence(status, reason, fields, str(document.get("message") or ""))
+    )
+
+
+def _sentence(status: int, reason: str, fields: tuple[str, ...], message: str) -> str:
+    named = f" ({', '.join(fields)})" if fields else ""
+    if status == 422:
+        # The message of an invalid object quotes the object.
+        return f"{status} {reason}{named}"
+    return f"{status} {reason}{named}: {' '.join(message.split())[:240]}"
+
+
+def _read_object(status: int, body: bytes, doing: str) -> dict[str, Any]:
+    if status == 200:
+        found: dict[str, Any] = json.loads(body)
+        return found
+    sentence = rejection(status, body).sentence
+    if status == 429 or status >= 500:
+        raise TemporaryError(f"{doing}: {sentence}")
+    raise PermanentError(f"{doing}: {sentence}")
+
+
+def _path(api_version: str, kind: str, namespace: str, name: str | None = None) -> str:
+    root = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
+    plural = _PLURALS[kind][1]
+    inside = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
+    return f"{root}{inside}/{plural}" + (f"/{quote(name, safe='')}" if name else "")
+
+
+def _pointer(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,247 @@
+"""Gather what the guards ask about: the outside from the world, the inside from the store.
+
+The outside is asked anew before every write; the inside is read in the transaction that would act.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from receiver.clients.cluster import Applied, Rejected, Unanswered, differing, field_of
+from receiver.domain.errors import PermanentError, TemporaryError
+from receiver.domain.incidents import Incident
+from receiver.domain.plans import MARKER, Permission, Plan, Step
+from receiver.pipeline.measuring import measure, points_of
+from receiver.pipeline.steps import trigger_now
+from receiver.pipeline.world import World
+from receiver.policy.guards import Availability, InsideFacts, OutsideFacts, Ownership
+from receiver.policy.model import Budget, Policy
+from receiver.probes import owners
+from receiver.store import effects, switches
+
+_DRY_RUN_MARKER = "dry-run"
+_SECRET = re.compile(r"secret|token|passw|credential|api_?key|private", re.IGNORECASE)
+FAILED_WINDOW = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The outside facts and the object they were read from (None: it is gone or could not be read)."""
+
+    outside: OutsideFacts
+    current: Mapping[str, Any] | None
+    would_be: Mapping[str, Any] | None = None
+    baseline: Mapping[str, float | None] = field(default_factory=dict)
+
+
+async def gather(world: World, incident: Incident, plan: Plan, step: Step, policy: Policy | None) -> Gathered:
+    """Ask the cluster, Prometheus and Alertmanager, all together; no answer is a fact too."""
+    began = world.steady()
+    cluster, prometheus, manager = await asyncio.gather(
+        _ask_cluster(world, plan, step),
+        _ask_prometheus(world, plan, policy),
+        _ask_alertmanager(world, incident),
+    )
+    labels = next((alert.labels for alert in incident.alerts.values() if alert.firing), incident.labels)
+    sources = {"Kubernetes": cluster.answered, "Prometheus": prometheus.answered}
+    if world.alertmanagers:
+        sources["Alertmanager"] = manager.answered
+    return Gathered(
+        outside=OutsideFacts(
+            age=timedelta(seconds=world.steady() - began),
+            cluster_wanted=world.place.cluster,
+            cluster_found=labels.get(world.place.cluster_label),
+            alert_active=manager.active,
+            trigger_holds=prometheus.trigger,
+            suppressed=manager.suppressed,
+            manual=not incident.alerts,
+            target_uid=cluster.uid,
+            target_changed=cluster.changed,
+            owners=cluster.owners,
+            availability=cluster.availability,
+            dry_run=cluster.dry_run,
+            dry_run_ok=cluster.dry_run_ok,
+            rights=cluster.rights,
+            sources=sources,
+            values={**prometheus.values, "target": cluster.current or {}, "labels": dict(labels)},
+        ),
+        current=cluster.current,
+        would_be=cluster.would_be,
+        baseline=prometheus.values,
+    )
+
+
+def inside_facts(
+    tx: Connection, world: World, incident: Incident, plan: Plan, plan_id: str | None
+) -> InsideFacts:
+    """What the store says now; call it after passing the gate."""
+    now = world.clock.now()
+    loaded = world.loaded.policies
+    policy = loaded.named(plan.policy)
+    limits = policy.guards if policy is not None else None
+    per_target = limits.per_target if limits is not None else Budget(1, timedelta(hours=2))
+    per_policy = limits.per_policy if limits is not None else Budget(3, timedelta(hours=1))
+    holder = effects.target_holder(tx, plan.target.key)
+    return InsideFacts(
+        paused=switches.paused(tx, plan.policy),
+        security_locks=switches.locks_over(tx, plan.target),
+        runs_on_target=effects.runs_since(tx, since=now - per_target.per, target=plan.target.key),
+        runs_of_policy=effects.runs_since(tx, since=now - per_policy.per, policy=plan.policy),
+        runs_in_cluster=effects.runs_since(tx, since=now - loaded.cluster_budget.per),
+        runs_for_incident=effects.runs_of_incident(tx, incident.id),
+        failed_runs=effects.failed_runs(tx, plan.remediation, plan.target.key, since=now - FAILED_WINDOW),
+        target_held_by=None if holder == plan_id else holder,
+        pre_image_stored=all(change.before is not None for step in plan.steps for change in step.changes),
+    )
+
+
+@dataclass(frozen=True)
+class _ClusterSays:
+    answered: bool = False
+    current: Mapping[str, Any] | None = None
+    uid: str | None = None
+    changed: tuple[str, ...] = ()
+    owners: tuple[Ownership, ...] | None = None
+    availability: Availability | None = None
+    dry_run: str | None = None
+    dry_run_ok: bool | None = None
+    would_be: Mapping[str, Any] | None = None
+    rights: Mapping[str, bool | None] = field(default_factory=dict)
+
+
+async def _ask_cluster(world: World, plan: Plan, step: Step) -> _ClusterSays:
+    target = step.target
+    try:
+        current = await world.cluster.get(target)
+        if current is None:
+            return _ClusterSays(answered=True)
+        found_owners, rights, answer = await asyncio.gather(
+            owners.look(world.cluster, target, current),
+            _rights(world, plan),
+            world.cluster.patch(step, current=current, marker={MARKER: _DRY_RUN_MARKER}, dry_run=True),
+        )
+    except (TemporaryError, PermanentError) as error:
+        return _ClusterSays(dry_run=str(error))
+    would_be: Mapping[str, Any] | None = None
+    ok = False
+    match answer:
+        case Applied(object=would_be):
+            wrong = differing(would_be, step.changes, "after")
+            said = f"the dry run would leave {', '.join(wrong)} otherwise" if wrong else None
+            ok = not wrong
+        case Rejected(sentence=sentence):
+            said = f"the dry run was refused: {sentence}"
+        case Unanswered(sentence=sentence):
+            said = f"the dry run has no answer: {sentence}"
+    changed = tuple(differing(current, step.changes, "before"))
+    already = not differing(current, step.changes, "after")
+    return _ClusterSays(
+        answered=True,
+        current=current,
+        uid=current["metadata"]["uid"],
+        changed=() if already else changed,
+        owners=found_owners,
+        availability=owners.availability_of(current),
+        dry_run=said,
+        dry_run_ok=ok,
+        would_be=would_be,
+        rights=rights,
+    )
+
+
+async def _rights(world: World, plan: Plan) -> dict[str, bool | None]:
+    wanted: tuple[Permission, ...] = world.catalogue[plan.remediation].writes
+    answers = await asyncio.gather(
+        *(world.cluster.may(permission, plan.target.namespace, plan.target.name) for permission in wanted)
+    )
+    names = [f"{right.verb} {right.resource}.{right.group}".rstrip(".") for right in wanted]
+    return dict(zip(names, answers, strict=True))
+
+
+@dataclass(frozen=True)
+class _PrometheusSays:
+    answered: bool
+    trigger: bool | None
+    values: Mapping[str, float | None]
+
+
+async def _ask_prometheus(world: World, plan: Plan, policy: Policy | None) -> _PrometheusSays:
+    now = world.clock.now()
+    queries = {**plan.verification.queries, **(policy.queries if policy is not None else {})}
+    every = plan.verification.every
+    measured = await measure(world.prometheus, queries, start=now, end=now, step=every)
+    values = dict(points_of(measured, start=now, end=now, step=every)[0][1])
+    trigger = trigger_now(policy, values) if policy is not None else None
+    return _PrometheusSays(measured.answered, trigger, values)
+
+
+@dataclass(frozen=True)
+class _AlertmanagerSays:
+    answered: bool = True
+    active: bool | None = None
+    suppressed: bool | None = None
+
+
+async def _ask_alertmanager(world: World, incident: Incident) -> _AlertmanagerSays:
+    """Whether one of the incident's alerts is active in any configured Alertmanager."""
+    if not world.alertmanagers:
+        return _AlertmanagerSays()
+    firing = [dict(alert.labels) for alert in incident.alerts.values() if alert.firing]
+    names = sorted({labels.get("alertname", "") for labels in firing})
+    try:
+        listings = await asyncio.gather(
+            *(manager.listing(alertname=name) for manager in world.alertmanagers for name in names)
+        )
+    except TemporaryError:
+        return _AlertmanagerSays(answered=False)
+    listed = [alert for listing in listings for alert in listing.alerts if dict(alert.labels) in firing]
+    if not listed:
+        return _AlertmanagerSays(active=False, suppressed=None)
+    active = any(not alert.suppressed for alert in listed)
+    return _AlertmanagerSays(active=active, suppressed=not active)
+
+
+def diff_of(plan_step: Step, would_be: Mapping[str, Any] | None) -> str:
+    """The change as people read it: field by field, before and after, a line each."""
+    lines: list[str] = []
+    for change in plan_step.changes:
+        after = change.after if would_be is None else field_of(would_be, change.pointer)
+        lines += _lines(change.pointer, change.before, after)
+    return "\n".join(lines)
+
+
+def _lines(pointer: str, before: Any, after: Any) -> list[str]:
+    if before == after:
+        return []
+    if _SECRET.search(pointer):
+        return [f"~ {pointer}: changed (hidden: its name says that it is secret)"]
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        names = sorted(set(before) | set(after))
+        return [
+            line for name in names for line in _lines(f"{pointer}/{name}", before.get(name), after.get(name))
+        ]
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        pairs = enumerate(zip(before, after, strict=True))
+        return [
+            line
+            for index, (one, other) in pairs
+            for line in _lines(f"{pointer}/{_name(one, index)}", one, other)
+        ]
+    lines = [] if before is None else [f"- {pointer}: {_text(before)}"]
+    return lines if after is None else [*lines, f"+ {pointer}: {_text(after)}"]
+
+
+def _name(item: Any, index: int) -> str:
+    named = item.get("name") if isinstance(item, Mapping) else None
+    return str(named) if named else str(index)
+
+
+def _text(value: Any) -> str:
+    return str(value)[:300]

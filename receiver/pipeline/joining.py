@@ -1,0 +1,259 @@
+"""From kept bodies to alerts and incidents: read, merge what is told, open, join, end.
+
+Every delivery is joined, repeats included: what it tells is added to a set, and only a change of the
+occurrences becomes an event. So copies, retries and stale snapshots change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from receiver.domain import events as ev
+from receiver.domain.alerts import Alert, Notification, Unreadable, identity_of, read_notification
+from receiver.domain.errors import Unavailable
+from receiver.domain.incidents import Status
+from receiver.domain.occurrences import Ended, Facts, Firing, Occurrence, is_doubtful, pruned
+from receiver.pipeline.counters import Counters
+from receiver.pipeline.recording import record
+from receiver.pipeline.world import World
+from receiver.policy.matching import CorrelationKey, correlate
+from receiver.store import claims, engine, intake, timeline
+from receiver.store.intake import AlertRow, Waiting
+
+log = structlog.get_logger(__name__)
+
+BATCH = 200
+TRIES = 3
+
+
+@dataclass
+class Joined:
+    """What one batch did; ``doubtful`` asks for the sources to be looked at now."""
+
+    deliveries: int = 0
+    alerts: int = 0
+    doubtful: bool = False
+    incidents: set[int] = field(default_factory=set)
+
+
+async def join_waiting(world: World, counters: Counters) -> Joined:
+    """Read and join one batch of deliveries; the same again later where the store is away."""
+    try:
+        joined = await world.store.write(lambda tx: _join_batch(world, counters, tx))
+    except Unavailable:
+        raise
+    except Exception:
+        log.exception("a batch of deliveries could not be joined; one by one", event_code="join_failed")
+        joined = await _join_singly(world, counters)
+    return joined
+
+
+async def _join_singly(world: World, counters: Counters) -> Joined:
+    """One delivery a transaction, so that the one that raises harms no other; three times and it is kept
+    as a dead letter.
+    """
+    total = Joined()
+    for waiting in await world.store.read(lambda tx: intake.waiting(tx, limit=BATCH)):
+        try:
+            joined = await world.store.write(_single(world, counters, waiting))
+        except Unavailable:
+            raise
+        except Exception as error:
+            log.exception("a delivery could not be joined", event_code="join_failed", delivery=waiting.id)
+            await world.store.write(_failing(world, waiting, error))
+            continue
+        total.deliveries += joined.deliveries
+        total.incidents |= joined.incidents
+        total.doubtful |= joined.doubtful
+    return total
+
+
+def _single(world: World, counters: Counters, waiting: Waiting) -> Callable[[Connection], Joined]:
+    return lambda tx: _join(world, counters, tx, [waiting])
+
+
+def _failing(world: World, waiting: Waiting, error: Exception) -> Callable[[Connection], None]:
+    def body(tx: Connection) -> None:
+        if waiting.fail_count + 1 < TRIES:
+            intake.failed(tx, waiting.id)
+            return
+        reason = f"reading it failed {TRIES} times: {type(error).__name__}"
+        intake.bury(
+            tx, received_at=waiting.received_at, source=waiting.source, reason=reason, body=waiting.body
+        )
+        intake.done(tx, [waiting.id], at=world.clock.now())
+
+    return body
+
+
+def _join_batch(world: World, counters: Counters, tx: Connection) -> Joined:
+    return _join(world, counters, tx, intake.waiting(tx, limit=BATCH))
+
+
+def _join(world: World, counters: Counters, tx: Connection, batch: list[Waiting]) -> Joined:
+    joined = Joined(deliveries=len(batch))
+    told: list[tuple[Alert, Waiting]] = []
+    for waiting in batch:
+        read = read_notification(waiting.body, received_at=waiting.received_at)
+        told += [(alert, waiting) for alert in _readable(counters, tx, waiting, read)]
+    identities = [identity_of(waiting.source, alert.labels) for alert, waiting in told]
+    known = intake.load_alerts(tx, identities)
+    changed: dict[str, AlertRow] = {}
+    for identity, (alert, waiting) in zip(identities, told, strict=True):
+        row = known.get(identity)
+        if row is None:
+            row = known[identity] = _new_row(identity, alert, waiting)
+        joined.doubtful |= tell(world, tx, row, alert, at=waiting.received_at, incidents=joined.incidents)
+        changed[identity] = row
+    intake.save_alerts(tx, list(changed.values()))
+    intake.done(tx, [waiting.id for waiting in batch], at=world.clock.now())
+    joined.alerts = len(told)
+    counters.alerts_joined += len(told)
+    return joined
+
+
+def _readable(
+    counters: Counters, tx: Connection, waiting: Waiting, read: Notification | Unreadable
+) -> Iterable[Alert]:
+    """The alerts of a body; what could not be read goes to the dead letters, its neighbours do not."""
+    bury = intake.bury
+    if isinstance(read, Unreadable):
+        counters.dead_letters += 1
+        log.warning("a delivery is no notification", event_code="dead_letter", reason=read.reason)
+        bury(
+            tx, received_at=waiting.received_at, source=waiting.source, reason=read.reason, body=waiting.body
+        )
+        return ()
+    for bad in read.bad:
+        counters.dead_letters += 1
+        log.warning("an alert could not be read", event_code="dead_letter", reason=bad.reason)
+        bury(
+            tx,
+            received_at=waiting.received_at,
+            source=waiting.source,
+            reason=bad.reason,
+            body=bad.text.encode(errors="replace"),
+        )
+    if read.truncated_alerts:
+        counters.truncated_alerts += read.truncated_alerts
+        log.warning(
+            "Alertmanager left alerts out; set max_alerts: 0",
+            event_code="truncated",
+            left_out=read.truncated_alerts,
+        )
+    return read.alerts
+
+
+def _new_row(identity: str, alert: Alert, waiting: Waiting) -> AlertRow:
+    return AlertRow(
+        identity=identity,
+        source=waiting.source,
+        labels=alert.labels,
+        annotations=alert.annotations,
+        fingerprint=alert.fingerprint,
+        facts=Facts(),
+        origin="webhook",
+        first_seen=waiting.received_at,
+        last_seen=waiting.received_at,
+    )
+
+
+def tell(
+    world: World, tx: Connection, row: AlertRow, alert: Alert, *, at: datetime, incidents: set[int]
+) -> bool:
+    """Add what this alert says to its row, with the events that follow; True where it is doubtful."""
+    before = row.open
+    row.seen += 1
+    row.last_seen = max(row.last_seen, at)
+    row.annotations = alert.annotations
+    row.fingerprint = alert.fingerprint or row.fingerprint
+    doubtful = False
+    if alert.status == "firing":
+        doubtful = is_doubtful(row.facts, alert.starts_at)
+        row.facts = pruned(row.facts.with_firing(Firing(alert.starts_at)))
+        row.doubted_at = at if doubtful else row.doubted_at
+    else:
+        row.facts = pruned(row.facts.with_ending(Ended(alert.starts_at, alert.ends_at or at)))
+    follow(world, tx, row, before, incidents=incidents)
+    return doubtful
+
+
+def follow(
+    world: World,
+    tx: Connection,
+    row: AlertRow,
+    before: Occurrence | None,
+    *,
+    incidents: set[int],
+    actor: str = "intake",
+) -> None:
+    """Bring the incident to what the row's facts say now, where that changed."""
+    after = row.open
+    if after == before or row.labels.get("alertname") in world.loaded.policies.heartbeats:
+        return
+    if after is not None:
+        fired = ev.AlertFired(
+            identity=row.identity,
+            labels=row.labels,
+            annotations=row.annotations,
+            starts_at=after.starts_at,
+            source=row.origin,
+            fingerprint=row.fingerprint,
+        )
+        row.incident_id = _attach(world, tx, row, fired, actor)
+    elif row.incident_id is not None and before is not None:
+        ended = max(row.facts.endings, key=lambda fact: fact.ends_at)
+        _end(world, tx, row.incident_id, ev.AlertResolved(row.identity, ended.ends_at, ended.how), actor)
+    if row.incident_id is not None:
+        incidents.add(row.incident_id)
+
+
+def _attach(world: World, tx: Connection, row: AlertRow, fired: ev.AlertFired, actor: str) -> int:
+    """Join the open incident of its key, reopen one that ended lately, or open a new one."""
+    now = world.clock.now()
+    key = correlate(row.labels, row.identity, world.loaded.policies.correlation)
+    engine.lock_key(tx, key.key)
+    newest = timeline.newest_of_key(tx, key.key)
+    if newest is not None:
+        held = timeline.lock(tx, newest)
+        incident = held.incident
+        if incident.open:
+            record(world, tx, held, [fired], actor=actor, due_at=now)
+            return newest
+        since = now - (incident.resolved_at or now)
+        if incident.held.get(row.identity) == fired.starts_at:
+            return newest
+        if since <= key.reopen:
+            record(world, tx, held, [ev.Reopened(incident.epoch + 1), fired], actor=actor, due_at=now)
+            return newest
+    return _open(world, tx, key, fired, actor)
+
+
+def _open(world: World, tx: Connection, key: CorrelationKey, fired: ev.AlertFired, actor: str) -> int:
+    now = world.clock.now()
+    opened = timeline.open_incident(tx, key=key.key, title=key.title, at=now)
+    if opened is None:
+        raise RuntimeError("an incident of this key opened meanwhile, although its key was locked")
+    held = timeline.lock(tx, opened)
+    labels: dict[str, Any] = dict(fired.labels)
+    record(world, tx, held, [ev.Opened(key.key, key.title, labels), fired], actor=actor, due_at=now)
+    return opened
+
+
+def _end(world: World, tx: Connection, incident_id: int, ended: ev.AlertResolved, actor: str) -> None:
+    held = timeline.lock(tx, incident_id)
+    alert = held.incident.alerts.get(ended.identity)
+    if alert is None or held.incident.status is Status.RESOLVED:
+        return
+    record(world, tx, held, [ended], actor=actor, due_at=world.clock.now())
+
+
+def make_all_due(world: World) -> Callable[[Connection], None]:
+    """Signal to every open incident: policies or switches changed."""
+    return lambda tx: claims.make_due(tx, None, now=world.clock.now())

@@ -1,0 +1,90 @@
+"""Ask Prometheus for a policy's named queries, over a range or now; what does not answer is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from receiver.clients.prometheus import Points, Prometheus
+from receiver.domain.errors import PermanentError, TemporaryError
+from receiver.policy.expressions import Truth, evaluate
+from receiver.policy.verification import Point
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One series for each query that answered, and why the others did not.
+
+    ``answered`` is whether Prometheus itself did, data or not.
+    """
+
+    series: Mapping[str, Points]
+    missing: Mapping[str, str]
+
+    @property
+    def answered(self) -> bool:
+        """Whether no query failed for want of Prometheus."""
+        return not self.missing
+
+
+async def measure(
+    prometheus: Prometheus, queries: Mapping[str, str], *, start: datetime, end: datetime, step: timedelta
+) -> Measured:
+    """Every query over [start, end], asked together."""
+
+    async def ask(name: str, query: str) -> tuple[str, Points | str]:
+        try:
+            return name, await prometheus.values(query, start=start, end=end, step=step)
+        except (TemporaryError, PermanentError) as error:
+            return name, str(error)
+
+    answers = await asyncio.gather(*(ask(name, query) for name, query in sorted(queries.items())))
+    return Measured(
+        series={name: answer for name, answer in answers if not isinstance(answer, str)},
+        missing={name: answer for name, answer in answers if isinstance(answer, str)},
+    )
+
+
+def points_of(measured: Measured, *, start: datetime, end: datetime, step: timedelta) -> list[Point]:
+    """The series side by side: one point a step with the value of each query, None where there is none."""
+    by_time: dict[str, dict[int, float]] = {
+        name: {round(at.timestamp() * 1000): value for at, value in points}
+        for name, points in measured.series.items()
+    }
+    points: list[Point] = []
+    for number in range(math.floor((end - start) / step) + 1):
+        at = start + step * number
+        moment = round(at.timestamp() * 1000)
+        values = {name: _known(found.get(moment)) for name, found in by_time.items()}
+        points.append((at, values))
+    return points
+
+
+def health(points: list[Point], success: str) -> tuple[tuple[datetime, bool | None], ...]:
+    """Whether the success condition held at each point; None is no data."""
+    told = []
+    for at, values in points:
+        truth, _ = evaluate(success, {**values, "baseline": {}})
+        told.append((at, None if truth is Truth.UNKNOWN else truth is Truth.TRUE))
+    return tuple(told)
+
+
+def worst_of(points: list[Point]) -> dict[str, float | None]:
+    """The highest value of each query: the baseline that a regression must exceed.
+
+    The highest, not the mean: part of the window may lie before the trouble, and an undo on a false
+    regression brings a bad release back.
+    """
+    names = {name for _, values in points for name in values}
+    highest: dict[str, float | None] = {}
+    for name in sorted(names):
+        known = [value for _, values in points if (value := values.get(name)) is not None]
+        highest[name] = max(known, default=None)
+    return highest
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value

@@ -1,0 +1,299 @@
+"""What people say: approve, deny, settle, undo, acknowledge, close, note, pause, resume.
+
+Each is one transaction that passes the gate first, so that two answers, an answer and a kill switch, or an
+answer and an execution cannot both be first. Raises Conflict, NotAllowed and NotFound with words that say
+what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from receiver.clients.cluster import marker_of
+from receiver.domain import events as ev
+from receiver.domain.errors import Conflict, NotAllowed
+from receiver.domain.incidents import Incident, PlanProgress, PlanState
+from receiver.domain.plans import Receipt
+from receiver.pipeline.recording import record
+from receiver.pipeline.world import World
+from receiver.policy.approval import Answer, Identity, approve, may_approve
+from receiver.store import claims, effects, switches, timeline
+from receiver.store.effects import StoredPlan
+from receiver.store.engine import pass_gate
+from receiver.store.timeline import Locked
+
+# Who may do what beside approving, where a plan's own rule does not say it.
+RESPONDERS = frozenset({"oncall", "sre", "sre-lead", "incident-commander"})
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What an answer led to."""
+
+    incident: Incident
+    plan_id: str
+    state: str
+    approvals: int
+    needed: int
+
+
+async def approve_plan(
+    world: World, plan_id: str, who: Identity, *, digest: str | None, reason: str
+) -> Answered:
+    """One person's yes to exactly this plan. ``digest`` None means the one that is shown now."""
+    return await world.store.write(_answering(world, plan_id, who, digest, reason, "approve"))
+
+
+async def deny_plan(world: World, plan_id: str, who: Identity, *, reason: str) -> Answered:
+    """One person's no; it wins until the execution has begun."""
+    if not reason.strip():
+        raise Conflict("a denial needs a reason")
+    return await world.store.write(_answering(world, plan_id, who, None, reason, "deny"))
+
+
+def _answering(
+    world: World, plan_id: str, who: Identity, digest: str | None, reason: str, decision: str
+) -> Callable[[Connection], Answered]:
+    def body(tx: Connection) -> Answered:
+        pass_gate(tx)
+        stored = effects.load_plan(tx, plan_id)
+        held = timeline.lock(tx, stored.plan.incident_id)
+        effects.load_plan(tx, plan_id, for_update=True)
+        progress = _current(held.incident, stored)
+        now = world.clock.now()
+        deniable = (
+            PlanState.PLANNED,
+            PlanState.AWAITING,
+            PlanState.SUSPENDED,
+            PlanState.APPROVED,
+            PlanState.EXPIRED,
+        )
+        if decision == "deny" and progress.state in deniable:
+            _must_respond(who, stored, "deny")
+            return _answered(world, tx, held, stored, (ev.Denied(stored.plan_id, who.name, reason),), who)
+        if progress.state is not PlanState.AWAITING:
+            raise Conflict(f"{stored.plan_id} is {progress.state.value}, not waiting for an approval")
+        if progress.expires_at is not None and now >= progress.expires_at:
+            raise Conflict(
+                f"the request for {stored.plan_id} expired; it is asked again while the alert fires"
+            )
+        wanted = stored.plan.digest
+        if digest is not None and digest != wanted:
+            raise Conflict(
+                f"{stored.plan_id} is another plan now ({wanted[:12]}); look at it and approve that one"
+            )
+        if (refusal := may_approve(stored.plan.approval, who, stored.plan, reason=reason)) is not None:
+            raise NotAllowed(refusal)
+        if paused := switches.paused(tx, stored.plan.policy):
+            raise Conflict(f"paused: {'; '.join(paused)}; resume first")
+        effects.add_vote(
+            tx,
+            stored.plan_id,
+            round_=progress.round,
+            digest=wanted,
+            subject=who.name,
+            groups=who.groups,
+            decision="approve",
+            reason=reason,
+            at=now,
+        )
+        answers = [
+            Answer(vote.subject, vote.groups, vote.decision)
+            for vote in effects.votes(tx, stored.plan_id, round_=progress.round)
+        ]
+        events: tuple[ev.Event, ...] = (ev.ApprovalGiven(stored.plan_id, wanted, who.name, reason),)
+        approved = approve(
+            stored.plan_id, stored.plan, answers, digest=wanted, now=now, expires_at=progress.expires_at
+        )
+        if approved is not None:
+            events += (ev.Approved(stored.plan_id, wanted, approved.approved_by, approved.execute_before),)
+        return _answered(world, tx, held, stored, events, who)
+
+    return body
+
+
+def _answered(
+    world: World,
+    tx: Connection,
+    held: Locked,
+    stored: StoredPlan,
+    events: tuple[ev.Event, ...],
+    who: Identity,
+) -> Answered:
+    held = record(world, tx, held, events, actor=who.name, due_at=world.clock.now())
+    progress = held.incident.plan
+    return Answered(
+        incident=held.incident,
+        plan_id=stored.plan_id,
+        state=progress.state.value if progress is not None else "",
+        approvals=len(progress.approvals) if progress is not None else 0,
+        needed=stored.plan.approval.count,
+    )
+
+
+async def settle_effect(world: World, plan_id: str, who: Identity, *, done: bool, reason: str) -> Incident:
+    """A person looked at the object and says whether the write happened; the target is free again then."""
+    if not reason.strip():
+        raise Conflict("settling needs a reason: what did you see?")
+
+    def body(tx: Connection) -> Incident:
+        pass_gate(tx)
+        stored = effects.load_plan(tx, plan_id)
+        held = timeline.lock(tx, stored.plan.incident_id)
+        progress = _current(held.incident, stored)
+        if progress.state is not PlanState.UNKNOWN or progress.intent is None:
+            raise Conflict(
+                f"{stored.plan_id} is {progress.state.value}; only an unknown effect can be settled"
+            )
+        _must_respond(who, stored, "settle")
+        intent = effects.load_intent(tx, progress.intent)
+        now = world.clock.now()
+        receipt = None
+        if done:
+            step = intent.request
+            receipt = Receipt(
+                intent.id, step.target, step.changes, intent.generation, now, f"settled by {who.name}"
+            )
+        effects.end_intent(
+            tx,
+            intent.id,
+            state="confirmed" if done else "refused",
+            outcome=f"settled by {who.name}: {reason}",
+            at=now,
+        )
+        event = ev.EffectSettled(stored.plan_id, intent.id, done, who.name, reason, receipt)
+        return record(world, tx, held, (event,), actor=who.name, due_at=now).incident
+
+    return await world.store.write(body)
+
+
+async def decide_undo(world: World, plan_id: str, who: Identity, *, undo: bool, reason: str) -> Incident:
+    """A person's yes or no to putting a plan back."""
+    if not reason.strip():
+        raise Conflict("deciding about an undo needs a reason")
+
+    def body(tx: Connection) -> Incident:
+        pass_gate(tx)
+        stored = effects.load_plan(tx, plan_id)
+        held = timeline.lock(tx, stored.plan.incident_id)
+        progress = _current(held.incident, stored)
+        undoable = (
+            PlanState.UNDO_ASKED,
+            PlanState.VERIFIED,
+            PlanState.STILL_SICK,
+            PlanState.INCONCLUSIVE,
+            PlanState.WATCHED,
+        )
+        if progress.state not in undoable or not progress.receipts:
+            raise Conflict(f"{stored.plan_id} is {progress.state.value}; there is nothing to undo")
+        if (refusal := may_approve(stored.plan.approval, who, stored.plan, reason=reason)) is not None:
+            raise NotAllowed(refusal)
+        now = world.clock.now()
+        event: ev.Event = (
+            ev.UndoApproved(stored.plan_id, who.name, reason)
+            if undo
+            else ev.StillSick(stored.plan_id, f"{who.name} leaves it as it is: {reason}")
+        )
+        return record(world, tx, held, (event,), actor=who.name, due_at=now).incident
+
+    return await world.store.write(body)
+
+
+async def show_target(world: World, plan_id: str) -> dict[str, object]:
+    """The object of a plan as it is now, for the person who settles: its version, marker and revision."""
+    stored = await world.store.read(lambda tx: effects.load_plan(tx, plan_id))
+    found = await world.cluster.get(stored.plan.target)
+    if found is None:
+        return {"target": str(stored.plan.target), "exists": False}
+    metadata = found["metadata"]
+    annotations = metadata.get("annotations", {})
+    return {
+        "target": str(stored.plan.target),
+        "exists": True,
+        "uid": metadata["uid"],
+        "generation": metadata.get("generation"),
+        "marker": marker_of(found),
+        "revision": annotations.get("deployment.kubernetes.io/revision"),
+    }
+
+
+async def acknowledge(world: World, incident_id: int, who: Identity) -> Incident:
+    """Somebody has it."""
+    return await _say(world, incident_id, who, lambda held: (ev.Acknowledged(who.name),))
+
+
+async def note(world: World, incident_id: int, who: Identity, *, text: str) -> Incident:
+    """Write something into the timeline."""
+    if not text.strip():
+        raise Conflict("a note needs a text")
+    return await _say(world, incident_id, who, lambda held: (ev.Noted(who.name, text[:4000]),))
+
+
+async def close(world: World, incident_id: int, who: Identity, *, cause: str) -> Incident:
+    """Resolve with a cause; while alerts fire, hold until these very occurrences end."""
+    if not cause.strip():
+        raise Conflict("closing needs the cause, in a sentence")
+
+    def events(held: Locked) -> tuple[ev.Event, ...]:
+        incident = held.incident
+        progress = incident.plan
+        busy = (PlanState.EXECUTING, PlanState.UNDOING, PlanState.UNKNOWN)
+        if progress is not None and progress.state in busy:
+            raise Conflict(f"{progress.plan_id} is {progress.state.value}; settle it first")
+        if incident.firing:
+            holding = {alert.identity: alert.starts_at for alert in incident.alerts.values() if alert.firing}
+            return (ev.ClosedByHand(who.name, cause, holding),)
+        return (ev.Resolved(who.name, cause),)
+
+    return await _say(world, incident_id, who, events)
+
+
+async def _say(
+    world: World, incident_id: int, who: Identity, events: Callable[[Locked], tuple[ev.Event, ...]]
+) -> Incident:
+    def body(tx: Connection) -> Incident:
+        pass_gate(tx)
+        held = timeline.lock(tx, incident_id)
+        if not held.incident.open:
+            raise Conflict(f"incident {incident_id} is resolved")
+        if not RESPONDERS & set(who.groups):
+            raise NotAllowed(f"{who.name} is in none of {', '.join(sorted(RESPONDERS))}")
+        return record(world, tx, held, events(held), actor=who.name, due_at=world.clock.now()).incident
+
+    return await world.store.write(body)
+
+
+async def set_pause(
+    world: World, who: Identity, *, on: bool, policy: str | None, reason: str
+) -> tuple[str, ...]:
+    """The kill switch: from its commit on nothing new is sent, at any replica. The switches that are on then."""
+    if on and not reason.strip():
+        raise Conflict("pausing needs a reason")
+    if not RESPONDERS & set(who.groups):
+        raise NotAllowed(f"{who.name} is in none of {', '.join(sorted(RESPONDERS))}")
+
+    def body(tx: Connection) -> tuple[str, ...]:
+        change = switches.pause if on else switches.resume
+        change(tx, policy=policy, by=who.name, reason=reason, at=world.clock.now())
+        claims.make_due(tx, None, now=world.clock.now())
+        return switches.paused(tx)
+
+    return await world.store.write(body)
+
+
+def _current(incident: Incident, stored: StoredPlan) -> PlanProgress:
+    progress = incident.plan
+    if progress is None or progress.plan_id != stored.plan_id:
+        raise Conflict(f"{stored.plan_id} is no longer the plan of incident {incident.id}")
+    return progress
+
+
+def _must_respond(who: Identity, stored: StoredPlan, doing: str) -> None:
+    allowed = RESPONDERS | set(stored.plan.approval.groups)
+    if not allowed & set(who.groups):
+        raise NotAllowed(
+            f"{who.name} may not {doing} {stored.plan_id}: it takes one of {', '.join(sorted(allowed))}"
+        )

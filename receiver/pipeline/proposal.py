@@ -1,0 +1,220 @@
+"""What could help? The first candidate whose condition holds, that applies, and that no guard objects to.
+
+The rest is listed with its reasons, and where nothing applies that is said. Writes nothing but a dry run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection
+
+from receiver.domain import events as ev
+from receiver.domain.errors import PermanentError, TemporaryError
+from receiver.domain.incidents import Incident
+from receiver.domain.plans import ApprovalRule, Draft, NotApplicable, ObjectRef, Plan, Risk
+from receiver.pipeline.facts import Gathered, diff_of, gather, inside_facts
+from receiver.pipeline.steps import Result, applicable, evidence_of
+from receiver.pipeline.world import World
+from receiver.policy.approval import DEFAULT_RULES
+from receiver.policy.expressions import Truth, evaluate
+from receiver.policy.guards import Case, ask_all
+from receiver.policy.model import Candidate, Guards, Policy
+from receiver.store import effects
+
+_ORDER = tuple(Risk)
+# Of a policy that is no longer loaded: the strict defaults.
+_NO_LIMITS = Guards()
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A plan that fits, with what every guard said and why the candidates before it did not."""
+
+    plan: Plan
+    gathered: Gathered
+    guards: tuple[str, ...]
+    rejected: tuple[str, ...]
+
+
+async def look_for_cure(
+    world: World, incident: Incident, facts: Mapping[str, Any], tried: frozenset[str]
+) -> Proposal | tuple[str, ...]:
+    """The best proposal now, or the reason for each candidate why it is none."""
+    now = world.clock.now()
+    rejected: list[str] = []
+    found = applicable(world, incident, now)
+    if not found:
+        return ("no policy matches the alerts that fire",)
+    for fits in found:
+        if isinstance(fits.target, NotApplicable):
+            rejected.append(f"policy {fits.policy.name}: {fits.target.reason}")
+            continue
+        for candidate in fits.policy.candidates:
+            answer = await _consider(world, incident, fits.policy, candidate, fits.target, facts, tried)
+            if isinstance(answer, str):
+                rejected.append(f"{candidate.remediation}: {answer}")
+                continue
+            plan, gathered = answer
+            objections, passed = await world.store.read(_asking(world, incident, plan, gathered))
+            if objections:
+                rejected += [f"{candidate.remediation}: {objection}" for objection in objections]
+                continue
+            guards = tuple(f"{verdict.guard}: {verdict.observed}" for verdict in passed)
+            return Proposal(plan, gathered, guards, tuple(rejected))
+    return tuple(rejected) or ("no policy has a candidate",)
+
+
+async def rebuild(world: World, incident: Incident, plan: Plan) -> Plan | NotApplicable:
+    """The same plan made anew from what is there now; its digest tells whether it still is the same.
+
+    Raises TemporaryError and PermanentError where that cannot be seen.
+    """
+    policy = world.loaded.policies.named(plan.policy)
+    if policy is None:
+        return NotApplicable(f"policy {plan.policy} is no longer loaded")
+    target = replace(plan.target, uid="")
+    candidate = Candidate(plan.remediation, "", None, plan.parameters)
+    return await _make(world, incident, policy, candidate, target)
+
+
+def _asking(world: World, incident: Incident, plan: Plan, gathered: Gathered) -> Any:
+    def body(tx: Connection) -> Any:
+        return ask(tx, world, incident, plan, gathered, plan_id=None)
+
+    return body
+
+
+def ask(
+    tx: Connection,
+    world: World,
+    incident: Incident,
+    plan: Plan,
+    gathered: Gathered,
+    *,
+    plan_id: str | None,
+    undoing: bool = False,
+) -> Any:
+    """Every guard's answer over the gathered facts and what the store says in this transaction."""
+    policy = world.loaded.policies.named(plan.policy)
+    case = Case(
+        plan=plan,
+        limits=policy.guards if policy is not None else _NO_LIMITS,
+        cluster_budget=world.loaded.policies.cluster_budget,
+        outside=gathered.outside,
+        inside=inside_facts(tx, world, incident, plan, plan_id),
+        undoing=undoing,
+        now=world.clock.now(),
+    )
+    return ask_all(case)
+
+
+async def _consider(
+    world: World,
+    incident: Incident,
+    policy: Policy,
+    candidate: Candidate,
+    target: ObjectRef,
+    facts: Mapping[str, Any],
+    tried: frozenset[str],
+) -> tuple[Plan, Gathered] | str:
+    if candidate.remediation in tried:
+        return "it was tried for this incident"
+    labels = next((alert.labels for alert in incident.alerts.values() if alert.firing), {})
+    if candidate.when is not None:
+        truth, reason = evaluate(candidate.when, {**facts, "labels": dict(labels)})
+        if truth is Truth.FALSE:
+            return f"{candidate.when} does not hold"
+        if truth is Truth.UNKNOWN:
+            return f"{candidate.when} is not known: {reason}"
+    try:
+        plan = await _make(world, incident, policy, candidate, target)
+        if isinstance(plan, NotApplicable):
+            return plan.reason
+        gathered = await gather(world, incident, plan, plan.steps[0], policy)
+    except (TemporaryError, PermanentError) as error:
+        return str(error)
+    return replace(plan, diff=diff_of(plan.steps[0], gathered.would_be)), gathered
+
+
+async def _make(
+    world: World, incident: Incident, policy: Policy, candidate: Candidate, target: ObjectRef
+) -> Plan | NotApplicable:
+    remediation = world.remediations[candidate.remediation]
+    state = await remediation.observe(target, candidate.parameters)
+    now = world.clock.now()
+    evidence = await evidence_of(world, policy, incident, now)
+    draft = remediation.plan(state, candidate.parameters, evidence, now=now)
+    if isinstance(draft, NotApplicable):
+        return draft
+    return assemble(incident, policy, candidate, draft, world)
+
+
+def assemble(incident: Incident, policy: Policy, candidate: Candidate, draft: Draft, world: World) -> Plan:
+    """The draft with everything an approval covers; a policy may only tighten the risk's rule."""
+    spec = world.catalogue[candidate.remediation]
+    risk = max(draft.risk or spec.risk, spec.risk, key=_ORDER.index)
+    return Plan(
+        incident_id=incident.id,
+        epoch=incident.epoch,
+        policy=policy.name,
+        policy_hash=policy.hash,
+        mode=policy.mode.value,
+        remediation=spec.name,
+        version=spec.version,
+        parameters=dict(candidate.parameters),
+        target=draft.target,
+        steps=draft.steps,
+        risk=risk,
+        approval=_rule(policy, risk),
+        verification=policy.verification,
+        undo=policy.undo,
+        monitor=policy.monitor,
+        summary=draft.summary,
+        why=f"{candidate.why}. {draft.why}" if candidate.why else draft.why,
+        blast_radius=draft.blast_radius,
+        undo_sentence=draft.undo_sentence,
+        notes=draft.notes,
+    )
+
+
+def _rule(policy: Policy, risk: Risk) -> ApprovalRule:
+    return policy.approve.get(risk, DEFAULT_RULES[risk])
+
+
+def planned(tx: Connection, world: World, proposal: Proposal) -> tuple[ev.Event, ...]:
+    """Keep the plan and say so; call it in the transaction that records the events."""
+    plan = proposal.plan
+    plan_id = effects.add_plan(tx, plan, guards=proposal.guards, at=world.clock.now())
+    event = ev.Planned(
+        plan_id=plan_id,
+        remediation=plan.remediation,
+        target=plan.target,
+        digest=plan.digest,
+        risk=plan.risk.value,
+        summary=plan.summary,
+        why=plan.why,
+        diff=plan.diff[:4000],
+        policy=plan.policy,
+        rejected=proposal.rejected,
+        guards=proposal.guards,
+        mode=plan.mode,
+    )
+    return (event,)
+
+
+async def review(world: World, incident: Incident, plan: Plan) -> Result:
+    """While people are being asked: void the request once the plan would be another one."""
+    progress = incident.plan
+    assert progress is not None
+    try:
+        again = await rebuild(world, incident, plan)
+    except (TemporaryError, PermanentError):
+        return Result()
+    if isinstance(again, NotApplicable):
+        return Result((ev.PlanVoided(progress.plan_id, again.reason),))
+    if again.digest != plan.digest:
+        return Result((ev.PlanVoided(progress.plan_id, "the target changed since the plan was made"),))
+    return Result()

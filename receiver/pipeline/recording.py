@@ -1,0 +1,64 @@
+"""Every change of an incident is written here: events, snapshot, due time, and what people are told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from receiver.announce.messages import as_json, messages
+from receiver.domain import events as ev
+from receiver.domain.plans import Plan
+from receiver.pipeline.world import World
+from receiver.store import effects, outbox, timeline
+from receiver.store.timeline import Locked
+
+# After these the target is free for the next candidate; an unknown effect keeps it.
+_FREES_TARGET = (
+    ev.Verified,
+    ev.StillSick,
+    ev.Inconclusive,
+    ev.Undone,
+    ev.NotDone,
+    ev.AlreadySo,
+    ev.Denied,
+    ev.PlanVoided,
+)
+
+
+def record(
+    world: World,
+    tx: Connection,
+    held: Locked,
+    events: Sequence[ev.Event],
+    *,
+    actor: str,
+    due_at: datetime | None,
+    release: bool = False,
+    plan: Plan | None = None,
+) -> Locked:
+    """Append the events with everything that follows from them, in this transaction."""
+    now = world.clock.now()
+    first = held.incident.last_seq + 1
+    held = timeline.append(tx, held, events, at=now, actor=actor, due_at=due_at, release=release)
+    for event in events:
+        if isinstance(event, _FREES_TARGET) or (isinstance(event, ev.EffectSettled) and not event.done):
+            effects.free_target(tx, event.plan_id)
+    incident = held.incident
+    if (
+        plan is None
+        and incident.plan is not None
+        and any(isinstance(event, ev.ApprovalRequested) for event in events)
+    ):
+        plan = effects.load_plan(tx, incident.plan.plan_id).plan
+    for seq, event in enumerate(events, start=first):
+        for message in messages(incident, [event], plan, base_url=world.place.base_url):
+            body = as_json(message)
+            cause = f"inc-{incident.id}/e{incident.epoch}/{event.event}/{seq}"
+            for destination in world.destinations:
+                if destination.wants(body):
+                    name = destination.name
+                    key = f"{cause}/{name}"
+                    outbox.post(tx, key=key, destination=name, incident_id=incident.id, body=body, at=now)
+    return held

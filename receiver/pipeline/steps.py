@@ -1,0 +1,256 @@
+"""The reading steps of an incident: how bad, what is found, what could help, did it help, is it quiet.
+
+Each gathers, hands everything to a pure decision, and returns the events that follow. Writing is not here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from receiver.domain import events as ev
+from receiver.domain.canonical import canonical
+from receiver.domain.errors import PermanentError, TemporaryError
+from receiver.domain.incidents import Incident
+from receiver.domain.plans import NotApplicable, ObjectRef, Plan
+from receiver.domain.remediation import Evidence, Placement
+from receiver.domain.rollouts import first_bad_sample
+from receiver.domain.severity import Severity, worst
+from receiver.pipeline.measuring import health, measure, points_of
+from receiver.pipeline.world import World
+from receiver.policy.classification import DEFAULT_FOR_UNLISTED_LABEL, Judgement, classify
+from receiver.policy.expressions import Truth, evaluate
+from receiver.policy.matching import policies_for, resolve_target
+from receiver.policy.model import Policy
+from receiver.policy.next_step import DEFAULT_MONITOR, after_verdict
+from receiver.policy.verification import Outcome, holds_now, judge, monitoring_window, thinned
+from receiver.probes import catalogue as probes
+
+LOOK_BACK = timedelta(hours=3)
+LOOK_BACK_STEP = timedelta(minutes=1)
+SETTLE_EVERY = timedelta(seconds=5)
+QUIET_EVERY = timedelta(seconds=30)
+MAX_FACT_ITEMS = 1000
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a step found out; ``again_at`` where it has to be looked at again before anything changes."""
+
+    events: tuple[ev.Event, ...] = ()
+    again_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Applicable:
+    """A policy that an incident's alert calls for, with the object that alert names."""
+
+    policy: Policy
+    target: ObjectRef | NotApplicable
+
+
+def applicable(world: World, incident: Incident, now: datetime) -> list[Applicable]:
+    """The policies of this incident, by name."""
+    found = policies_for(
+        incident.alerts.values(), world.loaded.policies, now=now, first_seen=_first_seen(incident)
+    )
+    return [Applicable(policy, resolve_target(policy.target, alert.labels)) for policy, alert in found]
+
+
+def _first_seen(incident: Incident) -> dict[str, datetime]:
+    opened = incident.opened_at
+    return {} if opened is None else dict.fromkeys(incident.alerts, opened)
+
+
+async def classify_step(world: World, incident: Incident) -> Result:
+    """Measure the thresholds of every policy that applies; the most severe answer counts."""
+    now = world.clock.now()
+    labels = [alert.labels for alert in incident.alerts.values() if alert.firing]
+    found: list[tuple[Judgement, str]] = []
+    for fits in applicable(world, incident, now):
+        rules = fits.policy.classify
+        longest = max((rule.for_ for level in rules.levels.values() for rule in level), default=timedelta(0))
+        measured = await measure(
+            world.prometheus, fits.policy.queries, start=now - longest, end=now, step=rules.every
+        )
+        found.append((classify(rules, measured.series, labels, now=now), fits.policy.name))
+    if not found:
+        found.append((_by_label_alone(labels), ""))
+    judgement, policy = min(found, key=lambda pair: pair[0].severity.rank if pair[0].severity else 9)
+    event = ev.Classified(judgement.severity, judgement.rule, judgement.value, judgement.reason, policy)
+    raises = judgement.severity is not None and judgement.severity.worse_than(incident.severity)
+    if incident.severity is None or raises:
+        return Result((event if judgement.severity else replace(event, severity=Severity.P3),))
+    if not judgement.decided or judgement.severity is incident.severity:
+        # Nothing new, and what cannot be measured never lowers.
+        return (
+            Result((), again_at=now + timedelta(seconds=30))
+            if _settled(incident, judgement)
+            else Result((event,))
+        )
+    return (
+        Result((event,))
+        if incident.lower_to is not judgement.severity
+        else Result((), now + timedelta(seconds=30))
+    )
+
+
+def _settled(incident: Incident, judgement: Judgement) -> bool:
+    """Whether a repeated answer would only repeat itself in the timeline."""
+    return (incident.classified_at is not None and incident.lower_since is None) or not judgement.decided
+
+
+def _by_label_alone(labels: list[Any]) -> Judgement:
+    known = {"critical": Severity.P1, "page": Severity.P1, "warning": Severity.P2, "info": Severity.P3}
+    said = [found["severity"] for found in labels if found.get("severity")]
+    levels = [known.get(text.lower(), DEFAULT_FOR_UNLISTED_LABEL) for text in said]
+    reason = (
+        f"no policy matches; the severity label says {', '.join(sorted(set(said)))}"
+        if said
+        else ("no policy matches and no alert carries a severity label")
+    )
+    return Judgement(worst(levels), "severity label", {}, reason, False)
+
+
+async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[str, Any]]:
+    """Run the probes of every policy that applies, together; what fails leaves its facts missing."""
+    now = world.clock.now()
+    facts: dict[str, Any] = {}
+    missing: dict[str, str] = {}
+
+    async def run(name: str, probe: str, target: ObjectRef, deadline: timedelta) -> None:
+        try:
+            async with asyncio.timeout(deadline.total_seconds()):
+                found = await probes.run(
+                    probe, world.cluster, target, first_bad_at=incident.first_bad_at, now=now
+                )
+        except (TemporaryError, PermanentError) as error:
+            missing[name] = str(error)
+        except TimeoutError:
+            missing[name] = f"no answer within {deadline.total_seconds():.0f} s"
+        else:
+            if found is None:
+                missing[name] = f"there is no {target}"
+            else:
+                facts[name] = found
+
+    async with asyncio.TaskGroup() as group:
+        for fits in applicable(world, incident, now):
+            if isinstance(fits.target, NotApplicable):
+                missing[fits.policy.name] = fits.target.reason
+                continue
+            for use in fits.policy.probes:
+                deadline = fits.policy.probe_deadline
+                group.create_task(run(use.name, use.probe, fits.target, deadline), name=f"probe-{use.name}")
+    text = canonical(facts)
+    shown = facts if len(text) < 8000 else {"too large to show": sorted(facts)}
+    event = ev.Diagnosed(facts=shown, missing=missing, facts_hash="")
+    return Result((event,)), facts
+
+
+async def settle_step(world: World, incident: Incident, plan: Plan) -> Result:
+    """See whether the change is in place; when its time is over the patient is judged as it is."""
+    progress = incident.plan
+    assert progress is not None and progress.receipts
+    now = world.clock.now()
+    since = progress.executed_at or now
+    remediation = world.remediations[plan.remediation]
+    try:
+        placement, sentence = await remediation.verify(progress.receipts[-1])
+    except (TemporaryError, PermanentError) as error:
+        placement, sentence = Placement.NOT_YET, str(error)
+    if placement is Placement.IN_PLACE:
+        return Result((ev.InPlace(progress.plan_id, sentence),))
+    if placement is Placement.FAILED or now - since >= plan.verification.settle:
+        return Result((ev.InPlace(progress.plan_id, f"not in place, judged all the same: {sentence}"),))
+    return Result((), again_at=min(now + SETTLE_EVERY, since + plan.verification.settle))
+
+
+async def judge_step(world: World, incident: Incident, plan: Plan) -> Result:
+    """Look at the metrics since the change was in place, and say whether it helped."""
+    progress = incident.plan
+    assert progress is not None
+    now = world.clock.now()
+    rules = plan.verification
+    # Rates look back five minutes: samples from before the change was in place would judge the old state.
+    since = progress.watched_since or now
+    measured = await measure(world.prometheus, rules.queries, start=since, end=now, step=rules.every)
+    points = points_of(measured, start=since, end=now, step=rules.every)
+    verdict = judge(rules, points, progress.baseline, since=since, now=now)
+    samples = thinned(points, since)
+    match verdict.outcome:
+        case Outcome.WAIT:
+            return Result((), again_at=verdict.look_again_at)
+        case Outcome.IMPROVED:
+            return Result((ev.Verified(progress.plan_id, verdict.sentence, samples),))
+        case Outcome.WORSE | Outcome.NOT_IMPROVED:
+            worse = verdict.outcome is Outcome.WORSE
+            sick: ev.Event = ev.StillSick(progress.plan_id, verdict.sentence, worse, samples)
+        case Outcome.INCONCLUSIVE:
+            sick = ev.Inconclusive(progress.plan_id, verdict.sentence, samples)
+    return Result((sick, *after_verdict(incident, plan, verdict.outcome)))
+
+
+async def quiet_step(world: World, incident: Incident, plan: Plan | None) -> Result:
+    """Nothing fires: the metrics must have samples and hold, or it is not quiet but blind."""
+    now = world.clock.now()
+    policy = _policy_of(world, incident, plan)
+    verification = (
+        plan.verification if plan is not None else (policy.verification if policy is not None else None)
+    )
+    monitor = (
+        plan.monitor if plan is not None else (policy.monitor if policy is not None else DEFAULT_MONITOR)
+    )
+    window = monitoring_window(incident.severity, monitor)
+    if verification is None:
+        truth, reason = Truth.UNKNOWN, "no policy says how to see that it is well"
+    else:
+        measured = await measure(
+            world.prometheus, verification.queries, start=now, end=now, step=verification.every
+        )
+        points = points_of(measured, start=now, end=now, step=verification.every)
+        baseline = incident.plan.baseline if incident.plan is not None else {}
+        truth = holds_now(verification, points[0][1], baseline)
+        reason = "; ".join(measured.missing.values()) or f"{verification.success} has no data"
+    again = now + QUIET_EVERY
+    if truth is Truth.TRUE:
+        if incident.monitoring_until is None:
+            words = f"nothing fires and {verification.success if verification else ''} holds"
+            return Result((ev.MonitoringStarted(now + window, words),))
+        return Result((), again_at=min(again, max(incident.monitoring_until, now)))
+    if truth is Truth.FALSE and verification is not None:
+        reason = f"{verification.success} does not hold"
+    if incident.monitoring_until is not None or incident.stale != reason:
+        return Result((ev.MonitoringInterrupted(reason),), again_at=again)
+    return Result((), again_at=again)
+
+
+def _policy_of(world: World, incident: Incident, plan: Plan | None) -> Policy | None:
+    """The policy of the plan, or the first that any alert of the incident matches, firing or not."""
+    if plan is not None:
+        return world.loaded.policies.named(plan.policy)
+    for policy in sorted(world.loaded.policies.policies, key=lambda policy: policy.name):
+        for alert in incident.alerts.values():
+            if all(matcher.holds(alert.labels) for matcher in policy.match.matchers):
+                return policy
+    return None
+
+
+async def evidence_of(world: World, policy: Policy, incident: Incident, now: datetime) -> Evidence:
+    """Whether the patient was well, minute by minute, over the look-back; and since when it is not."""
+    start = now - LOOK_BACK
+    queries = policy.verification.queries
+    measured = await measure(world.prometheus, queries, start=start, end=now, step=LOOK_BACK_STEP)
+    points = points_of(measured, start=start, end=now, step=LOOK_BACK_STEP)
+    healthy = health(points, policy.verification.success)
+    return Evidence(first_bad_at=first_bad_sample(healthy) or incident.first_bad_at, healthy=healthy)
+
+
+def trigger_now(policy: Policy, values: dict[str, float | None]) -> bool | None:
+    """Whether any level of the policy holds at this moment; None where that is undecided."""
+    truths = [evaluate(rule.expr, values)[0] for level in policy.classify.levels.values() for rule in level]
+    if Truth.TRUE in truths:
+        return True
+    return None if Truth.UNKNOWN in truths or not truths else False

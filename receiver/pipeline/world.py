@@ -1,0 +1,85 @@
+"""Everything a step of the pipeline may reach, handed in once by whoever starts the service."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Protocol
+
+from receiver.clients.alertmanager import Alertmanager
+from receiver.clients.cluster import Cluster
+from receiver.clients.prometheus import Prometheus
+from receiver.domain.clock import Clock
+from receiver.domain.plans import Spec
+from receiver.domain.remediation import Remediation
+from receiver.policy.model import PolicySet
+from receiver.store.engine import Store
+
+
+class Destination(Protocol):
+    """A place that people are told at."""
+
+    name: str
+
+    def wants(self, body: Mapping[str, object]) -> bool:
+        """Whether a message is for it."""
+
+    async def send(self, body: Mapping[str, object], *, key: str) -> None:
+        """Deliver; raises TemporaryError or PermanentError."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long claims are held. The lease is short, since a frozen writer is noticed by nothing else; the
+    heartbeat keeps it while the process lives, and what a frozen one had sent is fenced by recovery.
+    """
+
+    lease: timedelta = timedelta(seconds=5)
+    heartbeat: timedelta = timedelta(seconds=1.5)
+    # A task that hangs longer than this loses its lease although the process lives.
+    step_limit: timedelta = timedelta(seconds=60)
+    poll: timedelta = timedelta(seconds=1)
+    reconcile: timedelta = timedelta(seconds=30)
+    seal: timedelta = timedelta(milliseconds=300)
+    anchor: timedelta = timedelta(minutes=10)
+    prune: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where this service acts, and whose alerts it takes for its own."""
+
+    cluster: str | None = None
+    cluster_label: str = "cluster"
+    source: str = "alertmanager"
+    receiver: str | None = None
+    base_url: str = "http://127.0.0.1:8080"
+
+
+@dataclass
+class Loaded:
+    """The policies in force; replaced as a whole when the files change."""
+
+    policies: PolicySet
+
+
+@dataclass(frozen=True)
+class World:
+    """The store, the clocks, the outside systems and the policies."""
+
+    owner: str
+    store: Store
+    clock: Clock
+    cluster: Cluster
+    prometheus: Prometheus
+    alertmanagers: Sequence[Alertmanager]
+    remediations: Mapping[str, Remediation]
+    catalogue: Mapping[str, Spec]
+    loaded: Loaded
+    destinations: Sequence[Destination]
+    place: Place = field(default_factory=Place)
+    timing: Timing = field(default_factory=Timing)
+    # Runs forward only: the age of facts is measured by it, never by a clock that may be set.
+    steady: Callable[[], float] = time.monotonic

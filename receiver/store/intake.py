@@ -1,0 +1,285 @@
+"""Deliveries that wait to be read, and the alerts they speak of."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import insert as plain_insert
+
+from receiver.domain.canonical import canonical
+from receiver.domain.occurrences import Ended, Ending, Facts, Firing, Occurrence, open_occurrence
+from receiver.domain.occurrences import occurrences as occurrences_of
+from receiver.store.engine import insert
+from receiver.store.schema import alerts, dead_letters, deliveries
+from receiver.store.timeline import moment, seconds
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A delivery that nobody has read yet."""
+
+    id: int
+    received_at: datetime
+    source: str
+    body: bytes
+    fail_count: int
+
+
+@dataclass
+class AlertRow:
+    """One identity as the store knows it; changed in memory and written back as a whole."""
+
+    identity: str
+    source: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    fingerprint: str
+    facts: Facts
+    origin: str
+    first_seen: datetime
+    last_seen: datetime
+    seen: int = 0
+    incident_id: int | None = None
+    listed: bool = False
+    absent_rounds: int = 0
+    doubted_at: datetime | None = None
+    id: int | None = field(default=None)
+
+    @property
+    def open(self) -> Occurrence | None:
+        """The occurrence that has not ended."""
+        return open_occurrence(self.facts)
+
+
+def waiting(tx: Connection, *, limit: int) -> list[Waiting]:
+    """The oldest unread deliveries, kept from other readers until this transaction ends."""
+    rows = tx.execute(
+        select(deliveries)
+        .where(deliveries.c.done_at.is_(None))
+        .order_by(deliveries.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [
+        Waiting(
+            row.id,
+            moment(row.received_at),
+            row.source,
+            zlib.decompress(row.body) if row.compressed else bytes(row.body),
+            row.fail_count,
+        )
+        for row in rows
+    ]
+
+
+def done(tx: Connection, ids: Sequence[int], *, at: datetime) -> None:
+    """These were read and joined."""
+    if ids:
+        tx.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(done_at=seconds(at)))
+
+
+def failed(tx: Connection, delivery_id: int) -> None:
+    """Reading it raised; it is tried again."""
+    tx.execute(
+        update(deliveries)
+        .where(deliveries.c.id == delivery_id)
+        .values(fail_count=deliveries.c.fail_count + 1)
+    )
+
+
+def bury(tx: Connection, *, received_at: datetime, source: str, reason: str, body: bytes) -> None:
+    """Keep what could not be read, for people."""
+    tx.execute(
+        plain_insert(dead_letters).values(
+            received_at=seconds(received_at), source=source, reason=reason[:1000], body=body
+        )
+    )
+
+
+def load_alerts(tx: Connection, identities: Iterable[str]) -> dict[str, AlertRow]:
+    """The known ones among these, their rows locked in one order."""
+    wanted = sorted(set(identities))
+    found: dict[str, AlertRow] = {}
+    for start in range(0, len(wanted), 500):
+        rows = tx.execute(
+            select(alerts)
+            .where(alerts.c.identity.in_(wanted[start : start + 500]))
+            .order_by(alerts.c.identity)
+            .with_for_update()
+        )
+        for row in rows:
+            found[row.identity] = alert_row(row)
+    return found
+
+
+def firing_alerts(tx: Connection) -> list[AlertRow]:
+    """Every alert that has not ended."""
+    return [alert_row(row) for row in tx.execute(select(alerts).where(alerts.c.firing).order_by(alerts.c.id))]
+
+
+def list_alerts(tx: Connection, *, before: int | None, limit: int) -> list[AlertRow]:
+    """The newest first."""
+    statement = select(alerts).order_by(alerts.c.id.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(alerts.c.id < before)
+    return [alert_row(row) for row in tx.execute(statement)]
+
+
+def alerts_of(tx: Connection, incident_id: int) -> list[AlertRow]:
+    """The alerts that last belonged to this incident."""
+    return [alert_row(row) for row in tx.execute(select(alerts).where(alerts.c.incident_id == incident_id))]
+
+
+def save_alerts(tx: Connection, changed: Sequence[AlertRow]) -> None:
+    """Write these back, new ones included, in one statement."""
+    if not changed:
+        return
+    rows = [_columns(row) for row in sorted(changed, key=lambda row: row.identity)]
+    statement = insert(tx, alerts)
+    kept = {name: statement.excluded[name] for name in rows[0] if name not in ("identity", "first_seen")}
+    tx.execute(statement.on_conflict_do_update(index_elements=["identity"], set_=kept), rows)
+
+
+def counts(tx: Connection) -> Mapping[str, int]:
+    """Deliveries that wait, dead letters and firing alerts, for the metrics."""
+
+    def count(statement: Any) -> int:
+        return int(tx.execute(statement).scalar_one())
+
+    return {
+        "deliveries_waiting": count(
+            select(func.count()).select_from(deliveries).where(deliveries.c.done_at.is_(None))
+        ),
+        "dead_letters": count(select(func.count()).select_from(dead_letters)),
+        "alerts_firing": count(select(func.count()).select_from(alerts).where(alerts.c.firing)),
+    }
+
+
+def prune_deliveries(tx: Connection, *, before: datetime, limit: int) -> int:
+    """Drop read deliveries older than that, a bounded number at a time."""
+    doomed = (
+        select(deliveries.c.id)
+        .where(deliveries.c.done_at < seconds(before))
+        .order_by(deliveries.c.id)
+        .limit(limit)
+    )
+    return tx.execute(delete(deliveries).where(deliveries.c.id.in_(doomed))).rowcount
+
+
+def delivery_bytes(tx: Connection) -> int:
+    """How many bytes of bodies are kept."""
+    total = tx.execute(select(func.coalesce(func.sum(func.length(deliveries.c.body)), 0))).scalar_one()
+    return int(total)
+
+
+def oldest_done(tx: Connection, *, limit: int) -> list[int]:
+    """The oldest read deliveries."""
+    rows = tx.execute(
+        select(deliveries.c.id)
+        .where(deliveries.c.done_at.is_not(None))
+        .order_by(deliveries.c.id)
+        .limit(limit)
+    )
+    return [row.id for row in rows]
+
+
+def drop_deliveries(tx: Connection, ids: Sequence[int]) -> None:
+    """Drop these."""
+    if ids:
+        tx.execute(delete(deliveries).where(deliveries.c.id.in_(ids)))
+
+
+def alert_row(row: Row[Any]) -> AlertRow:
+    """A row of the alerts table."""
+    return AlertRow(
+        identity=row.identity,
+        source=row.source,
+        labels=json.loads(row.labels),
+        annotations=json.loads(row.annotations),
+        fingerprint=row.fingerprint,
+        facts=_read_facts(row.facts),
+        origin=row.origin,
+        first_seen=moment(row.first_seen),
+        last_seen=moment(row.last_seen),
+        seen=row.seen,
+        incident_id=row.incident_id,
+        listed=row.listed,
+        absent_rounds=row.absent_rounds,
+        doubted_at=None if row.doubted_at is None else moment(row.doubted_at),
+        id=row.id,
+    )
+
+
+def _columns(row: AlertRow) -> dict[str, Any]:
+    told = occurrences_of(row.facts)
+    last = told[-1] if told else None
+    return {
+        "identity": row.identity,
+        "source": row.source,
+        "fingerprint": row.fingerprint,
+        "labels": canonical(dict(row.labels)),
+        "annotations": canonical(dict(row.annotations)),
+        "facts": _facts_text(row.facts),
+        "firing": last is not None and last.ends_at is None,
+        "starts_at": seconds(last.starts_at if last is not None else row.first_seen),
+        "ends_at": None if last is None or last.ends_at is None else seconds(last.ends_at),
+        "how": last.how.value if last is not None and last.how is not None else None,
+        "incident_id": row.incident_id,
+        "origin": row.origin,
+        "listed": row.listed,
+        "absent_rounds": row.absent_rounds,
+        "doubted_at": None if row.doubted_at is None else seconds(row.doubted_at),
+        "first_seen": seconds(row.first_seen),
+        "last_seen": seconds(row.last_seen),
+        "seen": row.seen,
+    }
+
+
+def _facts_text(facts: Facts) -> str:
+    return canonical(
+        {
+            "firings": [
+                [_micros(fact.starts_at), None if fact.witnessed_at is None else _micros(fact.witnessed_at)]
+                for fact in sorted(
+                    facts.firings, key=lambda fact: (fact.starts_at, fact.witnessed_at or fact.starts_at)
+                )
+            ],
+            "endings": [
+                [_micros(fact.starts_at), _micros(fact.ends_at), fact.how.value]
+                for fact in sorted(facts.endings)
+            ],
+        }
+    )
+
+
+def _read_facts(text: str) -> Facts:
+    document = json.loads(text)
+    return Facts(
+        firings=frozenset(
+            Firing(_from_micros(starts), None if witnessed is None else _from_micros(witnessed))
+            for starts, witnessed in document["firings"]
+        ),
+        endings=frozenset(
+            Ended(_from_micros(starts), _from_micros(ends), Ending(how))
+            for starts, ends, how in document["endings"]
+        ),
+    )
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _micros(at: datetime) -> int:
+    """Whole microseconds: a float would not come back as the same moment."""
+    elapsed = at - _EPOCH
+    return (elapsed.days * 86400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds
+
+
+def _from_micros(value: int) -> datetime:
+    return datetime.fromtimestamp(value // 1_000_000, UTC).replace(microsecond=value % 1_000_000)

@@ -1,0 +1,61 @@
+"""The kill switch and the security locks: what forbids every write from the moment it commits."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from receiver.domain.plans import ObjectRef
+from receiver.store.engine import insert, pass_gate
+from receiver.store.schema import security_locks, switches
+from receiver.store.timeline import seconds
+
+EVERYTHING = "pause"
+
+
+def switch_name(policy: str | None) -> str:
+    """The switch of one policy, or the one of everything."""
+    return EVERYTHING if policy is None else f"{EVERYTHING}:{policy}"
+
+
+def pause(tx: Connection, *, policy: str | None, by: str, reason: str, at: datetime) -> None:
+    """From this commit on nothing new is sent."""
+    _set(tx, switch_name(policy), on=True, by=by, reason=reason, at=at)
+
+
+def resume(tx: Connection, *, policy: str | None, by: str, reason: str, at: datetime) -> None:
+    """Let it act again."""
+    _set(tx, switch_name(policy), on=False, by=by, reason=reason, at=at)
+
+
+def paused(tx: Connection, policy: str | None = None) -> tuple[str, ...]:
+    """The switches that are on and concern this policy (None: all that are on), each as a sentence."""
+    rows = tx.execute(select(switches).where(switches.c.on).order_by(switches.c.name)).all()
+    wanted = {switch_name(None), switch_name(policy)}
+    return tuple(
+        f"{row.name} by {row.by}: {row.reason}"
+        for row in rows
+        if row.name != "gate" and (policy is None or row.name in wanted)
+    )
+
+
+def locks_over(tx: Connection, target: ObjectRef) -> tuple[str, ...]:
+    """The reasons of the security locks whose scope covers this object."""
+    scopes = ["cluster", f"namespace/{target.namespace}", target.key]
+    rows = tx.execute(
+        select(security_locks.c.reason).where(
+            security_locks.c.released_at.is_(None), security_locks.c.scope.in_(scopes)
+        )
+    )
+    return tuple(row.reason for row in rows)
+
+
+def _set(tx: Connection, name: str, *, on: bool, by: str, reason: str, at: datetime) -> None:
+    pass_gate(tx)
+    values = {"on": on, "by": by, "reason": reason, "at": seconds(at)}
+    tx.execute(
+        insert(tx, switches)
+        .values(name=name, **values)
+        .on_conflict_do_update(index_elements=["name"], set_=values)
+    )

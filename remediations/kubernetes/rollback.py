@@ -1,0 +1,233 @@
+"""Put a Deployment back to the revision that is known to have been good.
+
+The playbook says `kubectl rollout undo`; run twice, that returns to the bad release, and after any other
+change of the template "previous" is the bad release itself. So this names one ReplicaSet by uid and
+template hash, and only one that served healthy before it was replaced (playbook INC-001, fix 1; row 001.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from receiver.domain.plans import (
+    ApprovalDefault,
+    Draft,
+    FieldChange,
+    NotApplicable,
+    ObjectRef,
+    PatchStep,
+    Permission,
+    Receipt,
+    Risk,
+    Spec,
+    Step,
+)
+from receiver.domain.remediation import ClusterReader, Evidence, Placement
+from receiver.domain.rollouts import (
+    Revision,
+    Rollout,
+    first_bad_sample,
+    known_good,
+    read_rollout,
+    references,
+    same_template,
+)
+
+TEMPLATE = "/spec/template"
+IRREVERSIBLE_MIGRATION = "stanch.dev/irreversible-migration"
+# Row 001.1: the release must be young enough to be the cause, and the good one proven long enough.
+YOUNGER_THAN = timedelta(hours=2)
+READY_FOR = timedelta(minutes=30)
+# A sample is taken every so often: a release may precede its first bad sample's time by this much.
+SAMPLE_SLACK = timedelta(seconds=30)
+
+SPEC = Spec(
+    name="deployment.rollback",
+    version=1,
+    sentence="Puts the Deployment's pod template back to the last revision that served healthy.",
+    risk=Risk.DISRUPTIVE,
+    approval_default=ApprovalDefault.A1,
+    target_kinds=frozenset({"Deployment"}),
+    parameters={"to": "known-good: the only value; the revision is found by its uid and template hash"},
+    needs_labels=frozenset(),
+    reads=(
+        Permission("apps", "deployments", "get"),
+        Permission("apps", "replicasets", "list"),
+        Permission("", "configmaps", "get"),
+        Permission("", "secrets", "get"),
+    ),
+    writes=(Permission("apps", "deployments", "patch"),),
+    settle=timedelta(minutes=5),
+)
+
+
+class Rollback:
+    """`deployment.rollback`."""
+
+    spec = SPEC
+
+    def __init__(self, cluster: ClusterReader) -> None:
+        self._cluster = cluster
+
+    async def observe(self, target: ObjectRef, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The Deployment, its ReplicaSets, and which of the names they refer to are gone."""
+        deployment = await self._cluster.get(target)
+        if deployment is None:
+            return {"deployment": None, "replicaSets": [], "missing": []}
+        selector = deployment["spec"]["selector"].get("matchLabels", {})
+        replica_sets = await self._cluster.list_objects(
+            "apps/v1", "ReplicaSet", target.namespace, labels=selector
+        )
+        return {
+            "deployment": deployment,
+            "replicaSets": replica_sets,
+            "missing": await self._missing(deployment, replica_sets, target.namespace),
+        }
+
+    def plan(
+        self, state: Mapping[str, Any], parameters: Mapping[str, Any], evidence: Evidence, *, now: datetime
+    ) -> Draft | NotApplicable:
+        """One replacement of the template, or the first reason why a rollback is not the cure."""
+        deployment = state["deployment"]
+        if deployment is None:
+            return NotApplicable("there is no such Deployment")
+        rollout = read_rollout(deployment, state["replicaSets"])
+        bad_since = first_bad_sample(evidence.healthy) or evidence.first_bad_at
+        if (reason := _why_not(deployment, rollout, bad_since, now)) is not None:
+            return NotApplicable(reason)
+        good, proof = known_good(rollout, evidence.healthy, ready_for=READY_FOR)
+        if good is None:
+            return NotApplicable(f"no known-good revision: {proof}")
+        gone = [name for name in state["missing"] if name.startswith(f"{good.uid} ")]
+        if gone:
+            names = ", ".join(name.split(" ", 1)[1] for name in gone)
+            return NotApplicable(f"{good.name} needs what is no longer there: {names}")
+        assert rollout.current is not None
+        return _draft(deployment, rollout.current, good, proof, bad_since, now)
+
+    def undo_plan(
+        self, receipts: tuple[Receipt, ...], state: Mapping[str, Any]
+    ) -> tuple[Step, ...] | NotApplicable:
+        """The captured template, if what we wrote still stands; replicas are never among its fields."""
+        deployment = state["deployment"]
+        if deployment is None:
+            return NotApplicable("the Deployment is gone")
+        if not receipts:
+            return NotApplicable("there is no receipt to undo")
+        written = receipts[-1]
+        change = written.changes[0]
+        if deployment["metadata"]["uid"] != written.target.uid:
+            return NotApplicable("it is another Deployment of that name now")
+        present = deployment["spec"]["template"]
+        if not same_template(present, change.after):
+            return NotApplicable("somebody changed the template since; it is left as it is")
+        return (
+            PatchStep(
+                target=written.target,
+                changes=(FieldChange(TEMPLATE, present, change.before),),
+                generation=deployment["metadata"].get("generation"),
+            ),
+        )
+
+    async def verify(self, receipt: Receipt) -> tuple[Placement, str]:
+        """The rollout is complete: every replica runs the template and is available."""
+        deployment = await self._cluster.get(receipt.target)
+        if deployment is None or deployment["metadata"]["uid"] != receipt.target.uid:
+            return Placement.FAILED, f"{receipt.target} is gone"
+        status = deployment.get("status", {})
+        wanted = int(deployment["spec"].get("replicas", 1))
+        if int(status.get("observedGeneration", 0)) < int(deployment["metadata"].get("generation", 0)):
+            return Placement.NOT_YET, "the controller has not seen the change"
+        for condition in status.get("conditions", []):
+            if condition.get("reason") == "ProgressDeadlineExceeded":
+                return Placement.FAILED, "the rollout made no progress within its deadline"
+        updated = int(status.get("updatedReplicas", 0))
+        available = int(status.get("availableReplicas", 0))
+        total = int(status.get("replicas", 0))
+        if updated >= wanted and available >= wanted and total == updated:
+            return Placement.IN_PLACE, f"{available} of {wanted} replicas run the template and are available"
+        return Placement.NOT_YET, f"{updated} of {wanted} replicas updated, {available} available"
+
+    async def _missing(
+        self, deployment: Mapping[str, Any], replica_sets: list[dict[str, Any]], namespace: str
+    ) -> list[str]:
+        """``<ReplicaSet uid> <kind> <name>`` for what a revision needs and nobody finds any more.
+
+        A Secret that the running template needs too is not asked for: its pods started with it, and
+        reading Secrets is a right worth not having.
+        """
+        running_maps, running_secrets = references(deployment["spec"]["template"])
+        missing: list[str] = []
+        for revision in read_rollout(deployment, replica_sets).revisions:
+            maps, secrets = references(revision.template)
+            wanted = [("ConfigMap", name) for name in sorted(maps - running_maps)]
+            wanted += [("Secret", name) for name in sorted(secrets - running_secrets)]
+            for kind, name in wanted:
+                if await self._cluster.get(ObjectRef("v1", kind, namespace, name)) is None:
+                    missing.append(f"{revision.uid} {kind} {name}")
+        return missing
+
+
+def _why_not(
+    deployment: Mapping[str, Any], rollout: Rollout, bad_since: datetime | None, now: datetime
+) -> str | None:
+    current = rollout.current
+    if rollout.paused:
+        return "the rollout is paused; somebody is working on it"
+    if deployment["spec"].get("revisionHistoryLimit", 10) == 0:
+        return "revisionHistoryLimit is 0: no earlier revision is kept"
+    if current is None:
+        return "no ReplicaSet has the Deployment's template yet"
+    annotations = current.template.get("metadata", {}).get("annotations", {})
+    if annotations.get(IRREVERSIBLE_MIGRATION) == "true":
+        return "the release is marked as an irreversible migration"
+    age = now - current.created_at
+    if age > YOUNGER_THAN:
+        return f"{current.name} runs since {_words(age)}; a release older than 2 h is not the likely cause"
+    if bad_since is None:
+        return "when it went bad is not known"
+    if current.created_at > bad_since + SAMPLE_SLACK:
+        return f"it was bad before {current.name} was released"
+    return None
+
+
+def _draft(
+    deployment: Mapping[str, Any],
+    current: Revision,
+    good: Revision,
+    proof: str,
+    bad_since: datetime | None,
+    now: datetime,
+) -> Draft:
+    metadata = deployment["metadata"]
+    target = ObjectRef("apps/v1", "Deployment", metadata["namespace"], metadata["name"], metadata["uid"])
+    wanted = int(deployment["spec"].get("replicas", 1))
+    ready = int(deployment.get("status", {}).get("readyReplicas", 0))
+    before_bad = (
+        "" if bad_since is None else f", {_words(bad_since - current.created_at)} before the first bad sample"
+    )
+    notes = ["that the image can still be pulled is not checked; pods that run stay until new ones are ready"]
+    return Draft(
+        target=target,
+        steps=(
+            PatchStep(
+                target=target,
+                changes=(FieldChange(TEMPLATE, deployment["spec"]["template"], dict(good.template)),),
+                generation=metadata.get("generation"),
+            ),
+        ),
+        summary=f"roll {target} back to {good.image} ({good.name}, revision {good.number})",
+        why=f"{current.image} was released {_words(now - current.created_at)} ago{before_bad}; {proof}",
+        blast_radius=f"all {wanted} pods restart ({ready} are ready now), by rolling update",
+        notes=tuple(notes),
+        undo_sentence="undone by putting the present template back",
+    )
+
+
+def _words(duration: timedelta) -> str:
+    seconds = max(0, int(duration.total_seconds()))
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
