@@ -1,0 +1,85 @@
+"""The whole demo world: cluster, Prometheus and Alertmanager around one scenario, on one clock."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from receiver.demo.alertmanager import SmallAlertmanager
+from receiver.demo.kubernetes import ApiServer
+from receiver.demo.prometheus import AlertingRule, PrometheusServer, Target
+from receiver.demo.scenario import Scenario
+from receiver.demo.traffic import Traffic
+from receiver.domain.clock import Clock
+
+HISTORY = timedelta(hours=4)
+SCRAPE = timedelta(seconds=15)
+CLUSTER = "demo"
+
+
+@dataclass
+class DemoWorld:
+    """What a scenario plays in."""
+
+    scenario: Scenario
+    api: ApiServer
+    prometheus: PrometheusServer
+    alertmanager: SmallAlertmanager
+    spoiled: bool = False
+
+    def release_bad(self) -> None:
+        """Roll the bad release out, as somebody's pipeline would."""
+        scenario = self.scenario
+        self.spoiled = True
+        patch: dict[str, Any] = {"spec": {"template": scenario.manifest(scenario.bad)["spec"]["template"]}}
+        self.api.change("deployments", scenario.namespace, scenario.app, patch, manager="ci")
+        self.api.reconcile()
+
+    def sick_share(self) -> float | None:
+        """Which part of the serving pods fails requests; all of them once a wrong cause has spoiled it."""
+        ready = self.api.ready_pods(self.scenario.namespace, f"app={self.scenario.app}")
+        total = sum(ready.values())
+        if not total:
+            return None
+        return 1.0 if self.spoiled and not self.scenario.helps else ready.get("sick", 0) / total
+
+    @property
+    def real_writes(self) -> int:
+        """How many writes that were no dry runs our service sent to the cluster."""
+        return sum(call.method == "PATCH" and not call.dry_run for call in self.api.calls)
+
+
+@asynccontextmanager
+async def demo_world(scenario: Scenario, clock: Clock, *, port: int = 0) -> AsyncIterator[DemoWorld]:
+    """The world with a healthy past of several hours; nothing is wrong yet."""
+    api = ApiServer(clock=clock, port=port)
+    api.rollout(scenario.manifest(scenario.good), ago=timedelta(hours=26))
+    async with api, SmallAlertmanager(clock=clock) as manager:
+        prometheus = PrometheusServer(clock=clock, rules=_rules(scenario), external_labels={"cluster": CLUSTER})
+        world = DemoWorld(scenario, api, prometheus, manager)
+        traffic = Traffic(scenario, world.sick_share)
+        target = Target(job=scenario.app, instance=f"{scenario.app}:8080", collect=traffic.collect)
+        now = clock.now()
+        prometheus.backfill(now - HISTORY, now, SCRAPE, target)
+        prometheus.engine.add_target(target)
+        prometheus.on_alerts(manager.take)
+        async with prometheus:
+            yield world
+
+
+def _rules(scenario: Scenario) -> list[AlertingRule]:
+    errors = f'sum(rate(gl_errors_total{{app="{scenario.app}"}}[5m]))'
+    requests = f'sum(rate(gl_requests_total{{app="{scenario.app}"}}[5m]))'
+    labels = {"app": scenario.app, "namespace": scenario.namespace, "severity": "critical"}
+    return [
+        AlertingRule(
+            name="HighErrorRate",
+            expr=f"{errors} / {requests} > 0.05",
+            for_=timedelta(minutes=1),
+            labels=labels,
+            annotations={"summary": f"{scenario.app} answers {{{{ $value | humanizePercentage }}}} with errors"},
+        )
+    ]
