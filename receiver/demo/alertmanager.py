@@ -26,7 +26,9 @@ NO_END = "0001-01-01T00:00:00Z"
 class SmallAlertmanager:
     """``async with SmallAlertmanager(...) as manager``: one receiver, one group."""
 
-    def __init__(self, *, clock: Clock, receiver: str = "stanch", up_for: timedelta = timedelta(days=3)) -> None:
+    def __init__(
+        self, *, clock: Clock, receiver: str = "stanch", up_for: timedelta = timedelta(days=3)
+    ) -> None:
         self._clock = clock
         self._receiver = receiver
         self._up_since = clock.now() - up_for
@@ -73,8 +75,9 @@ class SmallAlertmanager:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                while not await self._send_changes(session):
+                if not await self._send_changes(session):
                     await asyncio.sleep(RETRY_SECONDS)
+                    self._wake.set()
 
     async def _send_changes(self, session: aiohttp.ClientSession) -> bool:
         states = {name: alert.state.value for name, alert in self._alerts.items()}
@@ -114,7 +117,8 @@ class SmallAlertmanager:
                     "status": {"state": "active", "silencedBy": [], "inhibitedBy": [], "mutedBy": []},
                 }
                 for name, alert in self._alerts.items()
-                if alert.state is AlertState.FIRING and (not wanted or alert.labels.get("alertname") in wanted)
+                if alert.state is AlertState.FIRING
+                and (not wanted or alert.labels.get("alertname") in wanted)
             ]
         )
 

@@ -35,6 +35,7 @@ class WorldClock:
     async def sleep(self, duration: timedelta) -> None:
         """See `Clock.sleep`."""
         until = self.now() + duration
-        while (left := (until - self.now()).total_seconds()) > 0:
+        # There is no event to wait for: the speed may change at any moment.
+        while (left := (until - self.now()).total_seconds()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(LOOK_AGAIN_SECONDS, max(left / self._speed, 0.001)))
         await asyncio.sleep(0)

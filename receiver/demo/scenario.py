@@ -45,7 +45,10 @@ class Scenario(BaseModel):
             "name": "api",
             "image": release.image,
             "env": [{"name": "DB_POOL_SIZE", "value": "20"}],
-            "resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m", "memory": "512Mi"}},
+            "resources": {
+                "limits": {"cpu": "1", "memory": "1Gi"},
+                "requests": {"cpu": "500m", "memory": "512Mi"},
+            },
         }
         return {
             "apiVersion": "apps/v1",
@@ -68,4 +71,6 @@ def scenario(name: str) -> Scenario:
     """The scenario of that name. Raises NotFound."""
     if name not in names():
         raise NotFound(f"there is no scenario {name!r}; there are: {', '.join(names())}")
-    return Scenario.model_validate(YAML(typ="safe").load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8")))
+    return Scenario.model_validate(
+        YAML(typ="safe").load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    )

@@ -20,7 +20,7 @@ class Traffic:
     """
 
     def __init__(self, scenario: Scenario, sick_share: Callable[[], float | None]) -> None:
-        self._scenario = scenario
+        self.scenario = scenario
         self._sick_share = sick_share
         self._last: datetime | None = None
         self._requests: dict[str, float] = dict.fromkeys((name for name, _ in ENDPOINTS), 0.0)
@@ -33,7 +33,7 @@ class Traffic:
         if self._last is not None and at > self._last and share is not None:
             self._count((at - self._last).total_seconds(), share)
         self._last = at
-        app = {"app": self._scenario.app, "namespace": self._scenario.namespace}
+        app = {"app": self.scenario.app, "namespace": self.scenario.namespace}
         for endpoint, count in self._requests.items():
             yield Sample("gl_requests_total", {**app, "endpoint": endpoint}, count)
         for endpoint, count in self._errors.items():
@@ -43,16 +43,19 @@ class Traffic:
             yield Sample("gl_api_latency_seconds_bucket", {**app, "le": text}, count)
         for location in LOCATIONS:
             up = 0.0 if share is None else 1.0
-            yield Sample("probe_success", {"job": self._scenario.app, "location": location}, up)
+            yield Sample("probe_success", {"job": self.scenario.app, "location": location}, up)
 
     def _count(self, seconds: float, share: float) -> None:
-        scenario = self._scenario
+        scenario = self.scenario
         total = scenario.requests_per_second * seconds
         ratio = scenario.bad.error_ratio * share + scenario.good.error_ratio * (1 - share)
         for endpoint, part in ENDPOINTS:
             self._requests[endpoint] += total * part
             self._errors[endpoint] += total * part * ratio
-        for latency, part in ((scenario.bad.latency_seconds, share), (scenario.good.latency_seconds, 1 - share)):
+        for latency, part in (
+            (scenario.bad.latency_seconds, share),
+            (scenario.good.latency_seconds, 1 - share),
+        ):
             for bound in self._buckets:
                 # Latencies spread evenly between half and one and a half of the typical one.
                 below = min(1.0, max(0.0, (bound - latency / 2) / latency))

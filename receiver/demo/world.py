@@ -28,6 +28,7 @@ class DemoWorld:
     api: ApiServer
     prometheus: PrometheusServer
     alertmanager: SmallAlertmanager
+    traffic: Traffic
     spoiled: bool = False
 
     def release_bad(self) -> None:
@@ -58,13 +59,14 @@ async def demo_world(scenario: Scenario, clock: Clock, *, port: int = 0) -> Asyn
     api = ApiServer(clock=clock, port=port)
     api.rollout(scenario.manifest(scenario.good), ago=timedelta(hours=26))
     async with api, SmallAlertmanager(clock=clock) as manager:
-        prometheus = PrometheusServer(clock=clock, rules=_rules(scenario), external_labels={"cluster": CLUSTER})
-        world = DemoWorld(scenario, api, prometheus, manager)
-        traffic = Traffic(scenario, world.sick_share)
+        traffic = Traffic(scenario, lambda: world.sick_share())
         target = Target(job=scenario.app, instance=f"{scenario.app}:8080", collect=traffic.collect)
+        prometheus = PrometheusServer(
+            clock=clock, targets=[target], rules=_rules(scenario), external_labels={"cluster": CLUSTER}
+        )
+        world = DemoWorld(scenario, api, prometheus, manager, traffic)
         now = clock.now()
         prometheus.backfill(now - HISTORY, now, SCRAPE, target)
-        prometheus.engine.add_target(target)
         prometheus.on_alerts(manager.take)
         async with prometheus:
             yield world
@@ -80,6 +82,8 @@ def _rules(scenario: Scenario) -> list[AlertingRule]:
             expr=f"{errors} / {requests} > 0.05",
             for_=timedelta(minutes=1),
             labels=labels,
-            annotations={"summary": f"{scenario.app} answers {{{{ $value | humanizePercentage }}}} with errors"},
+            annotations={
+                "summary": f"{scenario.app} answers {{{{ $value | humanizePercentage }}}} with errors"
+            },
         )
     ]

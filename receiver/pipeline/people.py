@@ -269,7 +269,7 @@ async def _say(
 async def set_pause(
     world: World, who: Identity, *, on: bool, policy: str | None, reason: str
 ) -> tuple[str, ...]:
-    """The kill switch: from its commit on nothing new is sent, at any replica. The switches that are on then."""
+    """The kill switch: from its commit on no replica sends anything new. Gives the switches that are on."""
     if on and not reason.strip():
         raise Conflict("pausing needs a reason")
     if not RESPONDERS & set(who.groups):

@@ -112,27 +112,43 @@ Next = (
 
 
 def next_step(
-    incident: Incident, plan: Plan | None, *, policy_hash: str | None, reviewed: bool, now: datetime
+    incident: Incident,
+    plan: Plan | None,
+    *,
+    policy_hash: str | None,
+    looked: frozenset[type],
+    now: datetime,
 ) -> Next:
     """What to do now. ``plan`` is the body of the incident's current plan, ``policy_hash`` its policy's as
-    loaded at present (None: no longer loaded), ``reviewed`` whether this claim has looked at it already.
+    loaded at present (None: no longer loaded), ``looked`` the steps that were taken just now and changed
+    nothing.
     """
+    found = _next(incident, plan, policy_hash, looked, now)
+    if type(found) in looked and not isinstance(found, Rest | Record):
+        return Rest(None, "nothing changed when it was looked at")
+    return found
+
+
+def _next(
+    incident: Incident, plan: Plan | None, policy_hash: str | None, looked: frozenset[type], now: datetime
+) -> Next:
     if not incident.open:
         return Rest(None, "it is resolved")
     progress = incident.plan
     if progress is not None and progress.state in (PlanState.EXECUTING, PlanState.UNDOING):
         return Recover()
-    if incident.firing and _passed(incident.classified_at, RECLASSIFY, now):
+    due = _passed(incident.classified_at, RECLASSIFY, now)
+    if incident.firing and due and Classify not in looked:
         return Classify()
     lower = incident.lower_to
-    if incident.lower_since is not None and lower is not None and incident.downgrade_proposed is None:
-        if now - incident.lower_since >= DOWNGRADE_AFTER:
-            return Record((ev.DowngradeProposed(lower, "less bad for fifteen minutes"),))
-    found = _of_plan(incident, progress, plan, policy_hash, reviewed, now) if progress and plan else None
+    lowered = incident.lower_since is not None and _passed(incident.lower_since, DOWNGRADE_AFTER, now)
+    if lowered and incident.firing and lower is not None and incident.downgrade_proposed is None:
+        return Record((ev.DowngradeProposed(lower, "less bad for fifteen minutes"),))
+    found = _of_plan(incident, progress, plan, policy_hash, looked, now) if progress and plan else None
     if found is None:
         found = _without_plan(incident, plan, now)
-    if isinstance(found, Rest) and incident.firing and incident.classified_at is not None:
-        return Rest(_sooner(found.until, incident.classified_at + RECLASSIFY), found.why)
+    if isinstance(found, Rest) and incident.firing:
+        return Rest(_sooner(found.until, max(now, incident.classified_at or now) + RECLASSIFY), found.why)
     return found
 
 
@@ -141,7 +157,7 @@ def _of_plan(
     progress: PlanProgress,
     plan: Plan,
     policy_hash: str | None,
-    reviewed: bool,
+    looked: frozenset[type],
     now: datetime,
 ) -> Next | None:
     """What the current plan needs; None where it no longer stands in the way."""
@@ -157,7 +173,7 @@ def _of_plan(
         case PlanState.PLANNED:
             return Record((_first_request(progress, plan, now),))
         case PlanState.AWAITING:
-            return _awaiting(incident, progress, plan, reviewed, now)
+            return _awaiting(incident, progress, plan, looked, now)
         case PlanState.SUSPENDED:
             return Record((_request(progress, plan, now),)) if incident.firing else None
         case PlanState.EXPIRED:
@@ -205,7 +221,9 @@ def _of_plan(
             assert_never(progress.state)
 
 
-def _awaiting(incident: Incident, progress: PlanProgress, plan: Plan, reviewed: bool, now: datetime) -> Next:
+def _awaiting(
+    incident: Incident, progress: PlanProgress, plan: Plan, looked: frozenset[type], now: datetime
+) -> Next:
     if not incident.firing:
         return Record((ev.ApprovalSuspended(progress.plan_id),))
     expires = progress.expires_at
@@ -217,7 +235,7 @@ def _awaiting(incident: Incident, progress: PlanProgress, plan: Plan, reviewed: 
         return Record(
             (expired, ev.Escalated(f"nobody answered {progress.plan_id} in {progress.round} rounds"))
         )
-    if not reviewed:
+    if Review not in looked:
         return Review()
     return Rest(_sooner(expires, now + REVIEW), "for an approval")
 

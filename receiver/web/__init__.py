@@ -1,0 +1,1 @@
+"""HTTP in and out: bytes become typed calls here, and errors become answers."""

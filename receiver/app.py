@@ -1,0 +1,344 @@
+"""Where concrete things are built: one process of the service, put together from its settings.
+
+Tests and the demo start the same thing in their own process, with doors and a clock of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from receiver.announce.pagerduty import PagerDuty
+from receiver.announce.webhook import Webhook
+from receiver.clients import cluster
+from receiver.clients.alertmanager import Alertmanager
+from receiver.clients.prometheus import Prometheus
+from receiver.domain.clock import Clock
+from receiver.domain.errors import PermanentError, Unavailable
+from receiver.packaged import policies as packaged_policies
+from receiver.packaged import read_files
+from receiver.pipeline.counters import Counters
+from receiver.pipeline.duties import Duties, Retention
+from receiver.pipeline.intake import Intake
+from receiver.pipeline.joining import make_all_due
+from receiver.pipeline.watch import Watch
+from receiver.pipeline.worker import Worker
+from receiver.pipeline.world import Destination, Loaded, Place, Timing, World
+from receiver.policy.loading import Loaded as LoadedFiles
+from receiver.policy.loading import load
+from receiver.probes.catalogue import FACTS
+from receiver.settings import Settings
+from receiver.store import migrate
+from receiver.store.engine import Store
+from receiver.store.postgres import open_postgres
+from receiver.store.sqlite import open_sqlite, release_dead_leases
+from receiver.web import api
+from receiver.web.authentication import Authenticator, SenderCredentials, TokenFile, sender_credentials
+from receiver.web.keys import COUNTERS, HEALTH, INTAKE, LIMITS, PEOPLE, SENDERS, WORLD, Health, Limits
+from receiver.web.routes import ROUTES
+from remediations import registry
+
+log = structlog.get_logger(__name__)
+
+# Policy files are looked at this often; a good set is live within two seconds.
+RELOAD_SECONDS = 1.0
+
+
+class WallClock:
+    """The incident clock of the real thing: the machine's own time."""
+
+    def now(self) -> datetime:
+        """See `Clock.now`."""
+        return datetime.now(UTC)
+
+    async def sleep(self, duration: timedelta) -> None:
+        """See `Clock.sleep`."""
+        await asyncio.sleep(max(0.0, duration.total_seconds()))
+
+
+@dataclass
+class Service:
+    """A running process: where it listens, and its parts for those who started it."""
+
+    url: str
+    world: World
+    counters: Counters
+    worker: Worker
+    duties: Duties
+    health: Health
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def read_policies(folder: Path | None) -> LoadedFiles:
+    """The policies of a folder (None: the packaged ones), checked. Raises PermanentError without any."""
+    try:
+        files = read_files(folder if folder is not None else packaged_policies())
+    except (OSError, UnicodeDecodeError) as error:
+        raise PermanentError(f"policies: {error}") from error
+    if not files:
+        raise PermanentError(f"policies: there is no YAML file in {folder}")
+    return load(files, catalogue=registry.catalogue(), probe_facts=FACTS)
+
+
+async def connect_cluster(settings: Settings) -> cluster.Cluster:
+    """The cluster that the settings name; nothing is taken from a default place."""
+    return await cluster.connect(context=settings.kube_context)
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    door: cluster.Cluster | None = None,
+    timing: Timing | None = None,
+    store: Store | None = None,
+    extra_destinations: Sequence[Destination] = (),
+    people: Authenticator | None = None,
+) -> AsyncIterator[Service]:
+    """One process of the service, serving until the context ends, then drained.
+
+    Raises PermanentError with all complaints where it cannot start.
+    """
+    senders = sender_credentials(settings.webhook_token_file, settings.webhook_users_file)
+    problems = _missing(
+        settings, senders_none=senders.none, has_door=door is not None, has_people=people is not None
+    )
+    if problems:
+        raise PermanentError("\n".join(problems))
+    loaded = read_policies(settings.policies)
+    if loaded.policies is None:
+        raise PermanentError("\n".join(complaint.text() for complaint in loaded.complaints))
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=200))
+        )
+        if door is None:
+            door = await connect_cluster(settings)
+            stack.push_async_callback(door.close)
+        if store is None:
+            store = await asyncio.to_thread(open_store, settings.store, asyncio.get_running_loop())
+        stack.push_async_callback(store.close)
+        if store.name == "sqlite":
+            await store.write(release_dead_leases)
+        counters = Counters()
+        assert settings.prometheus_url is not None
+        world = World(
+            owner=f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}",
+            store=store,
+            clock=clock or WallClock(),
+            cluster=door,
+            prometheus=Prometheus(session, settings.prometheus_url),
+            alertmanagers=[Alertmanager(session, url) for url in settings.alertmanager_urls],
+            remediations=registry.build(door),
+            catalogue=registry.catalogue(),
+            loaded=Loaded(loaded.policies),
+            destinations=[*_destinations(settings, session), *extra_destinations],
+            place=_place(settings),
+            timing=timing or Timing(reconcile=settings.reconcile_every),
+        )
+        worker = Worker(world, counters)
+        duties = Duties(
+            world,
+            counters,
+            on_joined=worker.wake,
+            retention=Retention(settings.retention, settings.retention_bytes),
+        )
+        health = Health()
+        application = build_application(world, counters, senders, duties, health, settings)
+        application[PEOPLE] = people if people is not None else _token_file(settings)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0, handler_cancellation=False)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        host, port = settings.address
+        site = web.TCPSite(runner, host, port, ssl_context=_tls(settings), backlog=1024)
+        try:
+            await site.start()
+        except OSError as error:
+            raise PermanentError(
+                f"STANCH_LISTEN: cannot listen on {settings.listen}: {error.strerror}"
+            ) from error
+        bound = runner.addresses[0][1]
+        scheme = "https" if settings.tls_cert_file is not None else "http"
+        url = f"{scheme}://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{bound}"  # noqa: S104
+        duties.start()
+        tasks = [
+            asyncio.create_task(worker.run(), name="worker"),
+            asyncio.create_task(
+                _follow_policies(world, counters, worker, settings.policies), name="policies"
+            ),
+        ]
+        if store.name == "postgresql":
+            watch = Watch(world, worker.wake)
+            tasks.append(asyncio.create_task(watch.run(), name="watch"))
+        log.info(
+            "serving", event_code="serving", url=url, store=store.name, policies=len(loaded.policies.policies)
+        )
+        try:
+            yield Service(url, world, counters, worker, duties, health)
+        finally:
+            # Stop taking first, then finish what is held, then let go of the store.
+            health.draining = True
+            await site.stop()
+            try:
+                async with asyncio.timeout(settings.shutdown_within.total_seconds()):
+                    await worker.drain()
+            except TimeoutError:
+                log.warning("work was left to its leases", event_code="drain_timeout", held=worker.busy)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await duties.stop()
+
+
+def open_store(url: str, loop: asyncio.AbstractEventLoop) -> Store:
+    """The store of this address, brought to this release's schema; called in a thread of its own."""
+    migrate.prepare(url)
+
+    async def opening() -> Store:
+        if url.startswith("sqlite:///"):
+            return open_sqlite(migrate.sqlite_path(url))
+        return open_postgres(url)
+
+    return asyncio.run_coroutine_threadsafe(opening(), loop).result()
+
+
+def build_application(
+    world: World,
+    counters: Counters,
+    senders: SenderCredentials,
+    duties: Duties,
+    health: Health,
+    settings: Settings,
+) -> web.Application:
+    """The web application, without a port."""
+    application = web.Application(
+        middlewares=[api.errors, api.authenticate], client_max_size=settings.max_body_bytes
+    )
+    application[WORLD] = world
+    application[COUNTERS] = counters
+    application[SENDERS] = senders
+    application[HEALTH] = health
+    application[LIMITS] = Limits(settings.max_body_bytes)
+    application[INTAKE] = Intake(
+        world.store, world.clock, max_bytes_in_flight=settings.max_bytes_in_flight, on_kept=duties.kept
+    )
+    for route in ROUTES:
+        application.router.add_route(route.method, route.path, route.handler)
+    return application
+
+
+async def _follow_policies(world: World, counters: Counters, worker: Worker, folder: Path | None) -> None:
+    """Take a changed set of files as a whole; a broken one changes nothing and is said."""
+    seen = world.loaded.policies.hash
+    complained = ""
+    while True:
+        await asyncio.sleep(RELOAD_SECONDS)
+        try:
+            found = await asyncio.to_thread(read_policies, folder)
+        except PermanentError as error:
+            found = None
+            words = str(error)
+        if found is not None and found.policies is not None:
+            complained = ""
+            if found.policies.hash != seen:
+                seen = found.policies.hash
+                world.loaded.policies = found.policies
+                counters.policy_reloads["taken"] += 1
+                log.info(
+                    "policies reloaded", event_code="policies_reloaded", policies=len(found.policies.policies)
+                )
+                try:
+                    await world.store.write(make_all_due(world))
+                except Unavailable:
+                    log.warning(
+                        "open incidents will see the new policies when next due", event_code="store_away"
+                    )
+                worker.wake()
+            continue
+        if found is not None:
+            words = "\n".join(complaint.text() for complaint in found.complaints)
+        if words != complained:
+            complained = words
+            counters.policy_reloads["refused"] += 1
+            log.error(
+                "policies were not reloaded; the last good ones stay",
+                event_code="policies_refused",
+                why=words,
+            )
+
+
+def _missing(settings: Settings, *, senders_none: bool, has_door: bool, has_people: bool) -> list[str]:
+    problems: list[str] = []
+    if settings.prometheus_url is None:
+        problems.append("STANCH_PROMETHEUS_URL: name the Prometheus that severity and verification ask")
+    if settings.kube_context is None and not has_door:
+        problems.append("STANCH_KUBE_CONTEXT: name the cluster: a context of KUBECONFIG, or in-cluster")
+    if senders_none and not settings.insecure_no_auth:
+        problems.append(
+            "STANCH_WEBHOOK_TOKEN_FILE: name a file of tokens (or STANCH_WEBHOOK_USERS_FILE), "
+            "or accept everybody with --insecure-no-auth"
+        )
+    if settings.api_tokens_file is None and not has_people:
+        problems.append(
+            "STANCH_API_TOKENS_FILE: name a file of API identities: a list of {token, name, groups}"
+        )
+    return problems
+
+
+def _token_file(settings: Settings) -> TokenFile:
+    assert settings.api_tokens_file is not None
+    return TokenFile(settings.api_tokens_file)
+
+
+def _place(settings: Settings) -> Place:
+    return Place(
+        cluster=settings.cluster,
+        cluster_label=settings.cluster_label,
+        source=settings.source,
+        receiver=settings.alertmanager_receiver,
+        base_url=(settings.base_url or f"http://{settings.listen}").rstrip("/"),
+    )
+
+
+def _destinations(settings: Settings, session: aiohttp.ClientSession) -> list[Destination]:
+    found: list[Destination] = []
+    if settings.announce_webhook_file is not None:
+        found.append(Webhook(session, _secret(settings.announce_webhook_file)))
+    if settings.pagerduty_key_file is not None:
+        found.append(PagerDuty(session, _secret(settings.pagerduty_key_file), settings.pagerduty_url))
+    return found
+
+
+def _secret(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise PermanentError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert_file is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
+        if settings.tls_client_ca_file is not None:
+            context.load_verify_locations(settings.tls_client_ca_file)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise PermanentError(f"the TLS files cannot be used: {error}") from error
+    return context

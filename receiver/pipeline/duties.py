@@ -1,0 +1,184 @@
+"""What goes on beside the incidents: joining, telling, sealing, pruning, reconciling, following the policies.
+
+Each duty is a loop of its own that a failure makes wait, not end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import Connection
+
+from receiver.domain.errors import StanchError, Unavailable
+from receiver.pipeline.counters import Counters
+from receiver.pipeline.joining import join_waiting
+from receiver.pipeline.reconciliation import RECONCILE, reconcile
+from receiver.pipeline.telling import deliver
+from receiver.pipeline.world import World
+from receiver.store import audit, duties, intake
+
+log = structlog.get_logger(__name__)
+
+PRUNE = "prune"
+ANCHOR = "anchor"
+LEASE = timedelta(seconds=60)
+PRUNE_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How much of the webhook bodies is kept; whichever bound is reached first."""
+
+    age: timedelta = timedelta(days=7)
+    size_bytes: int = 2 * 1024**3
+
+
+class Duties:
+    """All the loops of one process, started and stopped together."""
+
+    def __init__(
+        self, world: World, counters: Counters, *, on_joined: Callable[[], None], retention: Retention
+    ) -> None:
+        self._world = world
+        self._counters = counters
+        self._on_joined = on_joined
+        self._retention = retention
+        self._kept = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def kept(self) -> None:
+        """A delivery was committed: read it now rather than at the next poll."""
+        self._kept.set()
+
+    def start(self) -> None:
+        """Begin all of them."""
+        timing = self._world.timing
+        loops: list[tuple[str, Callable[[], Awaitable[bool]], timedelta]] = [
+            ("joining", self.join, timing.poll / 5),
+            ("telling", self.tell, timing.poll / 4),
+            ("sealing", self.seal, timing.seal),
+            ("pruning", self.prune, timing.poll * 10),
+            ("anchoring", self.anchor, timing.poll * 5),
+            ("reconciling", self.reconcile, timing.poll),
+        ]
+        for name, duty, pause in loops:
+            self._tasks.append(asyncio.create_task(self._loop(name, duty, pause), name=f"duty-{name}"))
+
+    async def stop(self) -> None:
+        """End all of them."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    async def _loop(self, name: str, duty: Callable[[], Awaitable[bool]], pause: timedelta) -> None:
+        while True:
+            more = False
+            try:
+                more = await duty()
+            except Unavailable as error:
+                log.warning("the store is away", event_code="store_away", duty=name, why=str(error))
+            except StanchError as error:
+                log.warning("a duty could not be done", event_code="duty_failed", duty=name, why=str(error))
+            except Exception:
+                log.exception("a duty failed", event_code="duty_failed", duty=name)
+            if not more:
+                await self._wait(name, pause)
+
+    async def _wait(self, name: str, pause: timedelta) -> None:
+        if name != "joining":
+            await asyncio.sleep(pause.total_seconds())
+            return
+        try:
+            async with asyncio.timeout(pause.total_seconds()):
+                await self._kept.wait()
+        except TimeoutError:
+            return
+        self._kept.clear()
+
+    async def join(self) -> bool:
+        """Read and join what is waiting; True while there may be more."""
+        joined = await join_waiting(self._world, self._counters)
+        if joined.doubtful:
+            await self._world.store.write(lambda tx: duties.make_due(tx, RECONCILE))
+        if joined.incidents:
+            self._on_joined()
+        return joined.deliveries > 0
+
+    async def tell(self) -> bool:
+        """Deliver what the outbox holds; True while there may be more."""
+        return await deliver(self._world, self._counters) > 0
+
+    async def seal(self) -> bool:
+        """Bring new timeline rows into the chain; True while there may be more."""
+        return await self._world.store.write(audit.seal) >= 2000
+
+    async def anchor(self) -> bool:
+        """Say the chain's head where a thief of the database cannot reach: in the log."""
+        timing = self._world.timing
+
+        async def body() -> None:
+            head = await self._world.store.read(audit.head)
+            log.info("audit anchor", event_code="audit_anchor", seal=head.seal, hash=head.hash)
+
+        await self._chore(ANCHOR, timing.anchor, body)
+        return False
+
+    async def prune(self) -> bool:
+        """Drop read bodies that are old or too many, in small transactions."""
+        await self._chore(PRUNE, self._world.timing.prune, self._prune_all)
+        return False
+
+    async def reconcile(self) -> bool:
+        """Ask the sources what fires, when it is time."""
+        world = self._world
+
+        def taking(tx: Connection) -> dict[str, object] | None:
+            return duties.take(tx, RECONCILE, owner=world.owner, now=world.clock.now(), lease=LEASE)
+
+        state = await world.store.write(taking)
+        if state is None:
+            return False
+        try:
+            state = await reconcile(world, self._counters, state)
+        finally:
+            due, left = world.clock.now() + world.timing.reconcile, dict(state)
+            await world.store.write(
+                lambda tx: duties.finish(tx, RECONCILE, owner=world.owner, next_due_at=due, state=left)
+            )
+        self._on_joined()
+        return False
+
+    async def _chore(self, name: str, every: timedelta, body: Callable[[], Awaitable[None]]) -> None:
+        world = self._world
+        taken = await world.store.write(
+            lambda tx: duties.take(tx, name, owner=world.owner, now=world.clock.now(), lease=LEASE)
+        )
+        if taken is None:
+            return
+        try:
+            await body()
+        finally:
+            due = world.clock.now() + every
+            await world.store.write(
+                lambda tx: duties.finish(tx, name, owner=world.owner, next_due_at=due, state={})
+            )
+
+    async def _prune_all(self) -> None:
+        store, limits = self._world.store, self._retention
+        before = self._world.clock.now() - limits.age
+        while await store.write(lambda tx: intake.prune_deliveries(tx, before=before, limit=PRUNE_AT_ONCE)):
+            pass
+        while await store.read(intake.delivery_bytes) > limits.size_bytes:
+            if not await store.write(_drop_oldest):
+                return
+
+
+def _drop_oldest(tx: Connection) -> int:
+    ids = intake.oldest_done(tx, limit=PRUNE_AT_ONCE)
+    intake.drop_deliveries(tx, ids)
+    return len(ids)

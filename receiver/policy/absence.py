@@ -1,0 +1,79 @@
+"""Does an alert still fire, by what the sources say? Nothing ends by being absent from a webhook body.
+
+Absence counts only where every configured Alertmanager answered and has been up long enough to know, for
+three rounds on end, and Prometheus, with the rule freshly evaluated, does not fire it. Anything else holds
+the alert, and says so. Alertmanager facts A-6, A-8, A-9, A-14 and A-15 are why this is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+ROUNDS = 3
+# A fresh Alertmanager is empty until Prometheus sends again (a minute by default) and groups wait.
+UP_FOR = timedelta(minutes=10)
+FRESH_INTERVALS = 2
+
+
+@dataclass(frozen=True)
+class SourceSays:
+    """One Alertmanager in one round; ``listed`` None where it did not answer."""
+
+    listed: bool | None
+    up_for: timedelta
+
+
+@dataclass(frozen=True)
+class RuleSays:
+    """Prometheus about one alert; ``firing`` None where it did not answer.
+
+    ``evaluated_ago`` None: no rule of that name. ``clear_for`` is how long it surely has not fired.
+    """
+
+    firing: bool | None
+    evaluated_ago: timedelta | None = None
+    interval: timedelta = timedelta(minutes=1)
+    for_: timedelta = timedelta(0)
+    answered: bool = True
+
+
+class Presence(StrEnum):
+    """What the sources together say of one alert."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    HELD = "held"
+
+
+def presence(managers: Sequence[SourceSays], rule: RuleSays) -> tuple[Presence, str]:
+    """Whether this round is evidence for firing, for absence, or for nothing."""
+    if any(manager.listed for manager in managers) or rule.firing is True:
+        return Presence.PRESENT, ""
+    silent = sum(manager.listed is None for manager in managers)
+    if silent:
+        return Presence.HELD, f"{silent} of {len(managers)} Alertmanagers did not answer"
+    young = [manager for manager in managers if manager.up_for < UP_FOR]
+    if young:
+        return Presence.HELD, f"an Alertmanager is up for {_words(young[0].up_for)} only"
+    if not rule.answered or rule.firing is None:
+        return Presence.HELD, "Prometheus did not answer"
+    if rule.evaluated_ago is None:
+        return Presence.HELD, "Prometheus has no rule of that name"
+    if rule.evaluated_ago > rule.interval * FRESH_INTERVALS:
+        return Presence.HELD, f"the rule was last evaluated {_words(rule.evaluated_ago)} ago"
+    return Presence.ABSENT, ""
+
+
+def is_gone(rounds: int, *, first_absent_at: datetime | None, now: datetime, rule: RuleSays) -> bool:
+    """Whether enough rounds in a row were absent, over longer than the rule's own ``for``."""
+    if rounds < ROUNDS or first_absent_at is None:
+        return False
+    return now - first_absent_at >= rule.for_
+
+
+def _words(duration: timedelta) -> str:
+    seconds = int(duration.total_seconds())
+    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min"

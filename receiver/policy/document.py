@@ -1,0 +1,320 @@
+"""YAML 1.2 read into a small tree that knows where each key and value stands.
+
+Built on ruamel.yaml's event stream rather than its constructors: events carry every position, the style of
+each scalar, tags and anchors, and show all duplicate keys at once instead of the first. What a policy file
+must not hold (tags, anchors, duplicate keys, directives, several documents, words that YAML 1.1 reads
+otherwise) is complained about here; what the keys mean is left to others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+
+from receiver.policy.complaints import Complaint, Severity
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 24
+
+QUOTE_IT = "quote it, or use block style: a line that ends in >- and the expression indented below it"
+
+# What YAML itself does not take, and lone surrogates, which no file can hold.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|\ufeff")
+# Read as text or decimals by YAML 1.2, as booleans, octals, times or dates by YAML 1.1 (PyYAML, Helm).
+_OTHERWISE_IN_1_1 = re.compile(
+    r"(?:y|Y|yes|Yes|YES|n|N|no|No|NO|on|On|ON|off|Off|OFF)"
+    r"|[-+]?0[0-9_]+|[-+]?0o[0-7]+|[-+]?0b[01_]+|[-+]?[0-9][0-9]*_[0-9_]*"
+    r"|[-+]?[0-9]+(?::[0-5]?[0-9])+(?:\.[0-9_]*)?"
+    r"|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt ].*)?"
+)
+_OPENS_WITH_INDICATOR = re.compile(r"^\s*(?:- +)*(?:\{ *)?[\w.\"']+:\s+(?P<value>(?P<sign>[!&*\[{|>@`%\"'?]).*)$")
+
+
+@dataclass(frozen=True)
+class ScalarNode:
+    """One piece of text. ``start`` and ``end`` are offsets into the file, quotes included.
+
+    ``broken`` stands for something already complained about; readers stay silent about it.
+    """
+
+    text: str
+    style: Literal["plain", "quoted", "block"]
+    start: int
+    end: int
+    broken: bool = False
+
+    @property
+    def is_null(self) -> bool:
+        """Whether nothing is written, or YAML's word for nothing."""
+        return self.style == "plain" and self.text in ("", "~", "null", "Null", "NULL")
+
+
+@dataclass(frozen=True)
+class ListNode:
+    """A sequence, in its order."""
+
+    items: tuple[Node, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class MapNode:
+    """A mapping, in its order; keys are unique."""
+
+    entries: tuple[tuple[ScalarNode, Node], ...]
+    start: int
+    end: int
+
+
+Node = ScalarNode | ListNode | MapNode
+
+
+@dataclass
+class Document:
+    """One file: its text, its tree (None where it cannot be read), and what was complained about."""
+
+    file: str
+    text: str
+    root: Node | None = None
+    complaints: list[Complaint] = field(default_factory=list)
+
+    def complain(
+        self, at: Node | int, message: str, hint: str = "", *, severity: Severity = Severity.ERROR, length: int = 1
+    ) -> None:
+        """Note a finding at a node or at an offset of the text; a broken node is noted already."""
+        if isinstance(at, ScalarNode):
+            if at.broken:
+                return
+            length = max(length, at.end - at.start if "\n" not in self.text[at.start : at.end] else 1)
+        start = at if isinstance(at, int) else at.start
+        line_start = self.text.rfind("\n", 0, start) + 1
+        line_end = self.text.find("\n", start)
+        excerpt = self.text[line_start : len(self.text) if line_end < 0 else line_end].rstrip("\r")
+        self.complaints.append(
+            Complaint(
+                file=self.file,
+                line=self.text.count("\n", 0, start) + 1,
+                column=start - line_start + 1,
+                severity=severity,
+                message=message,
+                hint=hint,
+                excerpt=excerpt if len(excerpt) < 4096 else "",
+                length=length,
+            )
+        )
+
+    def inside(self, node: ScalarNode, offset: int | None) -> int:
+        """Where the character at this offset of a scalar's value stands in the file.
+
+        Folding, indentation and quotes are seen through by counting what is no white space; where escapes
+        make that impossible, the start of the scalar.
+        """
+        if offset is None or not 0 <= offset <= len(node.text):
+            return node.start
+        begin = node.start
+        if node.style == "block":
+            begin = self.text.find("\n", node.start) + 1
+        elif node.style == "quoted":
+            begin += 1
+        source = self.text[begin : node.end]
+        wanted = len("".join(node.text[:offset].split()))
+        seen = [index for index, letter in enumerate(source) if not letter.isspace()]
+        letters = "".join(source[index] for index in seen)
+        if not letters.startswith("".join(node.text.split())) or not seen:
+            return node.start
+        if wanted < len(seen) and offset < len(node.text):
+            return begin + seen[wanted]
+        return begin + seen[min(wanted, len(seen)) - 1] + 1 if wanted else begin + seen[0]
+
+
+def read(file: str, text: str) -> Document:
+    """The tree of one file with its complaints; never raises."""
+    document = Document(file, text.removeprefix("\ufeff"))
+    size = len(document.text.encode("utf-8", "surrogatepass"))
+    if size > MAX_BYTES:
+        document.text = document.text[:4096]
+        document.complain(
+            0, f"the file has {size} bytes; {MAX_BYTES} are allowed", "split it: one policy, one file"
+        )
+        return document
+    if (found := _FORBIDDEN.search(document.text)) is not None:
+        code = f"U+{ord(found.group()):04X}"
+        document.complain(found.start(), f"character {code} is not allowed in YAML", "remove it")
+        return document
+    try:
+        document.root = _Builder(document).build()
+    except MarkedYAMLError as error:
+        _complain_about_syntax(document, error)
+    except (YAMLError, ValueError, RecursionError, IndexError, AttributeError, TypeError) as error:
+        # ruamel.yaml's scanner raises plain errors on some malformed escapes and directives.
+        document.complain(0, f"this is no YAML: {_first_line(error)}")
+    if document.root is None and not document.complaints:
+        document.complain(0, "the file is empty", "a policy starts with apiVersion: stanch/v1")
+    return document
+
+
+def value_of(node: Node) -> Any:
+    """The plain JSON value, scalars by YAML 1.2's core schema."""
+    match node:
+        case ListNode(items=items):
+            return [value_of(item) for item in items]
+        case MapNode(entries=entries):
+            return {key.text: value_of(value) for key, value in entries}
+        case ScalarNode():
+            return _scalar(node)
+
+
+def _scalar(node: ScalarNode) -> Any:
+    text = node.text
+    if node.style != "plain":
+        return text
+    if node.is_null:
+        return None
+    if text in ("true", "True", "TRUE", "false", "False", "FALSE"):
+        return text.lower() == "true"
+    if re.fullmatch(r"[-+]?[0-9]{1,18}", text):
+        return int(text)
+    if re.fullmatch(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?", text):
+        return float(text)
+    return text
+
+
+class _TooDeep(Exception):
+    pass
+
+
+class _Builder:
+    """From events to nodes; refuses on the way what policy files must not hold."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        parser = YAML(typ="safe", pure=True)
+        self._events: Iterator[Any] = iter(parser.parse(document.text))
+
+    def build(self) -> Node | None:
+        root: Node | None = None
+        documents = 0
+        for event in self._events:
+            if isinstance(event, DocumentStartEvent):
+                documents += 1
+                if event.version is not None or event.tags:
+                    self._refuse(event, "YAML directives are not allowed", "remove the line that starts with %")
+                if documents > 1:
+                    self._refuse(event, "a file holds one document", "put what follows --- into its own file")
+                    return root
+            elif isinstance(event, AliasEvent | ScalarEvent | MappingStartEvent | SequenceStartEvent):
+                try:
+                    node = self._node(event, 0)
+                except _TooDeep:
+                    return None
+                if not (isinstance(node, ScalarNode) and node.is_null):
+                    root = node
+        return root
+
+    def _node(self, event: Any, depth: int) -> Node:
+        if depth > MAX_DEPTH:
+            self._refuse(event, f"nested more than {MAX_DEPTH} levels deep")
+            raise _TooDeep
+        start = event.start_mark.index
+        if isinstance(event, AliasEvent):
+            self._refuse(event, "YAML aliases are not allowed", f"if an expression begins with *: {QUOTE_IT}")
+            return ScalarNode("", "plain", start, event.end_mark.index, broken=True)
+        broken = self._marked(event)
+        if isinstance(event, ScalarEvent):
+            return self._scalar(event, broken)
+        if isinstance(event, SequenceStartEvent):
+            return self._list(event, depth)
+        return self._map(event, depth)
+
+    def _marked(self, event: Any) -> bool:
+        tag = getattr(event.ctag, "handle", None) or getattr(event.ctag, "suffix", None)
+        if tag:
+            hint = f"if an expression begins with !: {QUOTE_IT}"
+            self._refuse(event, "YAML tags are not allowed", hint)
+            return True
+        if event.anchor:
+            self._refuse(event, "YAML anchors are not allowed", "write the value where it is used")
+        return False
+
+    def _scalar(self, event: Any, broken: bool) -> ScalarNode:
+        style: Literal["plain", "quoted", "block"] = (
+            "plain" if event.style is None else "block" if event.style in "|>" else "quoted"
+        )
+        node = ScalarNode(event.value, style, event.start_mark.index, event.end_mark.index, broken)
+        if style == "plain" and _OTHERWISE_IN_1_1.fullmatch(event.value):
+            self._document.complain(
+                node,
+                f"{event.value} is read otherwise by YAML 1.1 (Helm, PyYAML)",
+                f'quote it: "{event.value}"',
+            )
+        return node
+
+    def _list(self, event: Any, depth: int) -> ListNode:
+        items: list[Node] = []
+        for inner in self._events:
+            if isinstance(inner, SequenceEndEvent):
+                return ListNode(tuple(items), event.start_mark.index, inner.end_mark.index)
+            items.append(self._node(inner, depth + 1))
+        raise AssertionError("the parser ends every sequence")
+
+    def _map(self, event: Any, depth: int) -> MapNode:
+        entries: list[tuple[ScalarNode, Node]] = []
+        first: dict[str, ScalarNode] = {}
+        for inner in self._events:
+            if isinstance(inner, MappingEndEvent):
+                return MapNode(tuple(entries), event.start_mark.index, inner.end_mark.index)
+            key = self._node(inner, depth + 1)
+            value = self._node(next(self._events), depth + 1)
+            if not isinstance(key, ScalarNode):
+                self._document.complain(key, "a key must be text", QUOTE_IT)
+            elif key.text in first:
+                line = self._document.text.count("\n", 0, first[key.text].start) + 1
+                self._document.complain(
+                    key, f'key "{key.text}" stands here twice; first on line {line}', "keep one of the two"
+                )
+            else:
+                first[key.text] = key
+                entries.append((key, value))
+        raise AssertionError("the parser ends every mapping")
+
+    def _refuse(self, event: Any, message: str, hint: str = "") -> None:
+        self._document.complain(event.start_mark.index, message, hint)
+
+
+def _complain_about_syntax(document: Document, error: MarkedYAMLError) -> None:
+    mark = error.problem_mark or error.context_mark
+    index = min(mark.index, len(document.text)) if mark is not None else 0
+    problem = (error.problem or error.context or "this is no YAML").replace("\n", " ")
+    line_start = document.text.rfind("\n", 0, index) + 1
+    line = document.text[line_start:].split("\n", 1)[0].rstrip("\r")
+    hint = ""
+    if (found := _OPENS_WITH_INDICATOR.match(line)) is not None:
+        sign = found.group("sign")
+        hint = f"a value that begins with {sign} means something else to YAML: {QUOTE_IT}"
+        if index >= line_start:
+            index = line_start + found.start("value")
+    elif "mapping values are not allowed" in problem:
+        hint = f'": " ends a key: {QUOTE_IT}'
+    elif "\\t" in problem:
+        hint = "indent with spaces, not with tabs"
+    document.complain(index, f"this is no YAML: {problem}", hint)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__

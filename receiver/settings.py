@@ -1,0 +1,192 @@
+"""Every setting, with its meaning, unit and default; read once, from the environment or one YAML file.
+
+Unknown keys are mistakes. All complaints come at once. Only the application, the demo and the command line
+import this; everything else is handed the slice it needs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from receiver.domain.errors import PermanentError
+
+PREFIX = "STANCH_"
+
+
+class Settings(BaseSettings):
+    """How one process of the service is set up. Durations are ISO 8601 (``PT30S``) or seconds."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
+
+    listen: str = Field(
+        "127.0.0.1:8080", description="Address and port that the API and the intake listen on."
+    )
+    store: str = Field(
+        "sqlite:///stanch.sqlite3",
+        description="sqlite:///FILE for one process, or postgresql://USER:PASSWORD@HOST/NAME for several.",
+    )
+    policies: Path | None = Field(
+        None, description="Folder of policy files. Default: the GreenLang pack that comes with the package."
+    )
+    prometheus_url: str | None = Field(None, description="The Prometheus that severity and verification ask.")
+    alertmanager_urls: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Every Alertmanager peer, comma-separated; asked what fires, each for itself."
+    )
+    alertmanager_receiver: str | None = Field(
+        None, description="The name of our receiver there; alerts routed elsewhere are not ours."
+    )
+    kube_context: str | None = Field(
+        None, description="The cluster to act in: a context of KUBECONFIG, or in-cluster. Never guessed."
+    )
+    cluster: str | None = Field(
+        None, description="This cluster's name; alerts whose cluster label says otherwise are not acted on."
+    )
+    cluster_label: str = Field("cluster", description="The label that carries the cluster's name.")
+    source: str = Field(
+        "alertmanager", description="Name of the alerts' source; highly available peers share one name."
+    )
+    webhook_token_file: Path | None = Field(
+        None, description="Bearer tokens that may post alerts, one a line; read again when it changes."
+    )
+    webhook_users_file: Path | None = Field(
+        None, description="user:password pairs that may post alerts, one a line; read again when it changes."
+    )
+    api_tokens_file: Path | None = Field(
+        None,
+        description="YAML list of {token, name, groups}: who may use the API; read again when it changes.",
+    )
+    insecure_no_auth: bool = Field(
+        False, description="Serve the intake without credentials. For trials only."
+    )
+    tls_cert_file: Path | None = Field(None, description="Certificate chain (PEM); with it, HTTPS is served.")
+    tls_key_file: Path | None = Field(None, description="Its private key (PEM).")
+    tls_client_ca_file: Path | None = Field(
+        None, description="Client certificates must be signed by this authority (PEM)."
+    )
+    max_body_bytes: int = Field(
+        32 * 1024 * 1024,
+        ge=1024,
+        description="Largest webhook body, in bytes. A larger one is refused with 413.",
+    )
+    max_bytes_in_flight: int = Field(
+        64 * 1024 * 1024,
+        ge=1024,
+        description="Bodies being taken at once, in bytes; beyond it the answer is 503.",
+    )
+    reconcile_every: timedelta = Field(
+        timedelta(seconds=30), gt=timedelta(0), description="How often the sources are asked what fires."
+    )
+    retention: timedelta = Field(
+        timedelta(days=7), gt=timedelta(0), description="How long webhook bodies are kept."
+    )
+    retention_bytes: int = Field(
+        2 * 1024**3, ge=1024**2, description="How many bytes of webhook bodies are kept, whatever their age."
+    )
+    announce_webhook_file: Path | None = Field(
+        None, description="File with the address that messages are posted to (Slack-compatible)."
+    )
+    pagerduty_key_file: Path | None = Field(None, description="File with the integration key that pages.")
+    pagerduty_url: str = Field(
+        "https://events.pagerduty.com/v2/enqueue", description="Address of PagerDuty's Events API v2."
+    )
+    base_url: str | None = Field(None, description="Address of this service as people reach it, for links.")
+    log_level: str = Field("info", description="debug, info, warning or error.")
+    log_format: str = Field("auto", description="json, console, or auto: console on a terminal, else json.")
+    shutdown_within: timedelta = Field(
+        timedelta(seconds=25), gt=timedelta(0), description="How long SIGTERM waits for what is being done."
+    )
+
+    @field_validator("alertmanager_urls", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("store")
+    @classmethod
+    def _known_store(cls, value: str) -> str:
+        if not value.startswith(("sqlite:///", "postgresql://", "postgres://")):
+            raise ValueError("must begin with sqlite:/// or postgresql://")
+        return value
+
+    @field_validator("listen")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:
+            raise ValueError("must be HOST:PORT, for example 0.0.0.0:8080")
+        return value
+
+    @field_validator("prometheus_url")
+    @classmethod
+    def _url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value
+
+    @model_validator(mode="after")
+    def _together(self) -> Settings:
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_cert_file and tls_key_file go together")
+        if self.tls_client_ca_file is not None and self.tls_cert_file is None:
+            raise ValueError("tls_client_ca_file needs tls_cert_file and tls_key_file")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then the environment, then the file that STANCH_CONFIG names."""
+        sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
+        if path := os.environ.get(f"{PREFIX}CONFIG"):
+            sources.append(YamlConfigSettingsSource(settings_cls, yaml_file=path))
+        return tuple(sources)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port to listen on."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
+def read_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
+    """The settings of this process. Raises PermanentError with every complaint, a line each."""
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    # STANCH_URL and STANCH_TOKEN are the command line's own; CONFIG names the file.
+    ours = {f"{PREFIX}{name}" for name in ("CONFIG", "URL", "TOKEN", "TOKEN_FILE", "TEST_POSTGRES")}
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known | ours)
+    complaints = [f"{name}: there is no such setting" for name in unknown]
+    path = os.environ.get(f"{PREFIX}CONFIG")
+    if path and not Path(path).is_file():
+        raise PermanentError(f"{PREFIX}CONFIG: there is no file {path}")
+    try:
+        settings = Settings(**(overrides or {}))
+    except ValidationError as error:
+        for problem in error.errors():
+            name = ".".join(str(part) for part in problem["loc"]) or "settings"
+            complaints.append(f"{PREFIX}{name.upper()}: {problem['msg'].removeprefix('Value error, ')}")
+        raise PermanentError("\n".join(complaints)) from error
+    if complaints:
+        raise PermanentError("\n".join(complaints))
+    return settings

@@ -1,0 +1,56 @@
+"""Chores that one replica at a time does for all: claimed for a while, like incidents."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, or_, select, update
+
+from receiver.domain.canonical import canonical
+from receiver.store.engine import insert, lease_now
+from receiver.store.schema import duties
+from receiver.store.timeline import seconds
+
+
+def take(tx: Connection, name: str, *, owner: str, now: datetime, lease: timedelta) -> dict[str, Any] | None:
+    """Claim the duty if it is due and nobody does it: what its last round left. None otherwise."""
+    tx.execute(
+        insert(tx, duties)
+        .values(name=name, next_due_at=0, state="{}")
+        .on_conflict_do_nothing(index_elements=["name"])
+    )
+    clock = lease_now(tx)
+    row = tx.execute(
+        select(duties)
+        .where(
+            duties.c.name == name,
+            duties.c.next_due_at <= seconds(now),
+            or_(duties.c.lease_until.is_(None), duties.c.lease_until <= clock),
+        )
+        .with_for_update(skip_locked=True)
+    ).first()
+    if row is None:
+        return None
+    tx.execute(
+        update(duties)
+        .where(duties.c.name == name)
+        .values(lease_owner=owner, lease_until=clock + lease.total_seconds())
+    )
+    state: dict[str, Any] = json.loads(row.state)
+    return state
+
+
+def finish(tx: Connection, name: str, *, owner: str, next_due_at: datetime, state: dict[str, Any]) -> None:
+    """Give the duty back until then, with what the next round needs."""
+    tx.execute(
+        update(duties)
+        .where(duties.c.name == name, duties.c.lease_owner == owner)
+        .values(next_due_at=seconds(next_due_at), lease_owner=None, lease_until=None, state=canonical(state))
+    )
+
+
+def make_due(tx: Connection, name: str) -> None:
+    """Do it as soon as possible."""
+    tx.execute(update(duties).where(duties.c.name == name).values(next_due_at=0))

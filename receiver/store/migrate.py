@@ -1,0 +1,98 @@
+"""Brings a store to this release's schema. Run at start under a lock, and by `stanch migrate`.
+
+In a process of its own (`STANCH_STORE=... python -m receiver.store.migrate`), so that Alembic is not
+resident in the service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from receiver.domain.errors import PermanentError, Unavailable
+from receiver.store.postgres import async_url
+
+HEAD = "0001"
+_LOCK = 7241002
+
+
+def sqlite_path(url: str) -> Path:
+    """The file of ``sqlite:///relative`` or ``sqlite:////absolute``."""
+    return Path(url.removeprefix("sqlite:///"))
+
+
+def prepare(url: str) -> None:
+    """Upgrade in a process of its own. Raises PermanentError with the reason where that fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", "receiver.store.migrate"],
+        env={**os.environ, "STANCH_STORE": url},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise PermanentError(f"the store cannot be prepared: {last}")
+
+
+def upgrade(url: str) -> None:
+    """Apply what is missing, alone: another that starts meanwhile waits."""
+    if url.startswith("sqlite:///"):
+        _upgrade_sqlite(sqlite_path(url))
+    else:
+        asyncio.run(_upgrade_postgres(url))
+
+
+def _upgrade_sqlite(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with Path(f"{path}.lock").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Unavailable(f"{path} is in use by another process") from error
+        engine = create_engine(f"sqlite:///{path}")
+        with engine.begin() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            _run(connection)
+        engine.dispose()
+
+
+async def _upgrade_postgres(url: str) -> None:
+    engine = create_async_engine(async_url(url))
+    async with engine.begin() as connection:
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        await connection.run_sync(_run)
+    await engine.dispose()
+
+
+def _run(connection: Connection) -> None:
+    if _revision(connection) == HEAD:
+        return
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+if __name__ == "__main__":
+    try:
+        upgrade(os.environ["STANCH_STORE"])
+    except Exception as error:  # noqa: BLE001 - the sentence is for whoever started us
+        sys.exit(f"{type(error).__name__}: {error}")

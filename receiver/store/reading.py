@@ -1,0 +1,73 @@
+"""What the API and the metrics page read: lists with cursors, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from receiver.domain.incidents import Incident, read_snapshot
+from receiver.store import effects, intake, outbox
+from receiver.store.schema import incident_events, incidents
+
+
+@dataclass(frozen=True)
+class NewEvent:
+    """One row of a timeline as the event stream tells it."""
+
+    id: int
+    incident_id: int
+    seq: int
+    at: float
+    actor: str
+    kind: str
+    body: str | None
+
+
+def list_incidents(
+    tx: Connection, *, before: int | None, limit: int, only_open: bool, severity: str | None = None
+) -> list[Incident]:
+    """The newest first."""
+    statement = select(incidents.c.snapshot).order_by(incidents.c.id.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(incidents.c.id < before)
+    if only_open:
+        statement = statement.where(incidents.c.resolved_at.is_(None))
+    if severity is not None:
+        statement = statement.where(incidents.c.severity == severity)
+    return [read_snapshot(row.snapshot) for row in tx.execute(statement)]
+
+
+def newest_event(tx: Connection) -> int:
+    """The id of the newest timeline row."""
+    return int(tx.execute(select(func.coalesce(func.max(incident_events.c.id), 0))).scalar_one())
+
+
+def events_after(tx: Connection, after: int, *, limit: int = 500) -> list[NewEvent]:
+    """Timeline rows of all incidents beyond that id."""
+    rows = tx.execute(
+        select(incident_events)
+        .where(incident_events.c.id > after)
+        .order_by(incident_events.c.id)
+        .limit(limit)
+    )
+    return [NewEvent(row.id, row.incident_id, row.seq, row.at, row.actor, row.kind, row.body) for row in rows]
+
+
+def figures(tx: Connection) -> Mapping[str, Any]:
+    """What the metrics page shows of the store."""
+    by_state = tx.execute(
+        select(incidents.c.status, incidents.c.severity, func.count().label("n"))
+        .where(incidents.c.resolved_at.is_(None))
+        .group_by(incidents.c.status, incidents.c.severity)
+    )
+    waiting, dead = outbox.depth(tx)
+    return {
+        "incidents": {(row.status, row.severity or "unknown"): row.n for row in by_state},
+        "intents": dict(effects.intent_counts(tx)),
+        "outbox_waiting": waiting,
+        "outbox_dead": dead,
+        **intake.counts(tx),
+    }

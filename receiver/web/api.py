@@ -1,0 +1,354 @@
+"""The API: read incidents, timelines, plans and alerts; approve, deny and the rest.
+
+Every call but health and metrics needs a token. Errors are JSON with one sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from receiver.domain.errors import Conflict, NotAllowed, NotFound, PermanentError, TemporaryError, Unavailable
+from receiver.domain.incidents import Incident
+from receiver.pipeline import people
+from receiver.policy.approval import Identity
+from receiver.store import audit, effects, intake, reading, timeline
+from receiver.web.keys import PEOPLE, WORLD
+from receiver.web.views import alert_view, incident_view, plan_view, recorded_view
+
+log = structlog.get_logger(__name__)
+
+IDENTITY: web.RequestKey[Identity] = web.RequestKey("identity", Identity)
+OPEN = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
+MAX_PAGE = 200
+MAX_ANSWER_BYTES = 64 * 1024
+
+_STATUS: dict[type[Exception], int] = {
+    NotFound: 404,
+    NotAllowed: 403,
+    Conflict: 409,
+    Unavailable: 503,
+    TemporaryError: 503,
+    PermanentError: 502,
+}
+
+
+class Decision(BaseModel):
+    """Body of an approval."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field("", max_length=2000)
+    digest: str | None = Field(
+        None, max_length=64, description="approve exactly this plan; 409 if it is another now"
+    )
+
+
+class Reason(BaseModel):
+    """Body of everything that needs a reason."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(max_length=4000)
+
+
+class Settlement(Reason):
+    """Body of settling an unknown effect."""
+
+    done: bool
+
+
+class Pause(Reason):
+    """Body of the kill switch; without a policy it holds everything."""
+
+    policy: str | None = None
+
+
+@web.middleware
+async def errors(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """The web edge: every error becomes an answer, and none shows what it must not."""
+    try:
+        return await handler(request)
+    except tuple(_STATUS) as error:
+        status = next(code for kind, code in _STATUS.items() if isinstance(error, kind))
+        return web.json_response({"error": str(error)}, status=status)
+    except ValidationError as error:
+        problems = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
+        return web.json_response({"error": "; ".join(problems)}, status=400)
+    except web.HTTPException as error:
+        return web.json_response({"error": error.reason}, status=error.status, headers=_kept(error))
+    except Exception:
+        log.exception("a request failed", event_code="request_failed", path=request.path)
+        return web.json_response({"error": "an internal error; it is in the log"}, status=500)
+
+
+def _kept(error: web.HTTPException) -> dict[str, str]:
+    return {name: error.headers[name] for name in ("Allow", "Location") if name in error.headers}
+
+
+@web.middleware
+async def authenticate(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """A token for everything but what is open; the intake has credentials of its own."""
+    if request.path in OPEN or (request.path == "/api/v1/alerts" and request.method == "POST"):
+        return await handler(request)
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    who = await request.app[PEOPLE].who(token.strip()) if scheme.lower() == "bearer" else None
+    if who is None:
+        return web.json_response(
+            {"error": "a valid token is needed: Authorization: Bearer ..."},
+            status=401,
+            headers={"WWW-Authenticate": 'Bearer realm="stanch"'},
+        )
+    request[IDENTITY] = who
+    return await handler(request)
+
+
+async def list_alerts(request: web.Request) -> web.Response:
+    """`GET /api/v1/alerts`."""
+    before, limit = _page(request)
+    rows = await request.app[WORLD].store.read(lambda tx: intake.list_alerts(tx, before=before, limit=limit))
+    return _items([alert_view(row) for row in rows], rows[-1].id if len(rows) == limit else None)
+
+
+async def list_incidents(request: web.Request) -> web.Response:
+    """`GET /api/v1/incidents`, with ``open=true`` and ``severity=P1``."""
+    before, limit = _page(request)
+    only_open = request.query.get("open", "") in ("1", "true", "yes")
+    severity = request.query.get("severity") or None
+    rows = await request.app[WORLD].store.read(
+        lambda tx: reading.list_incidents(
+            tx, before=before, limit=limit, only_open=only_open, severity=severity
+        )
+    )
+    return _items([incident_view(row) for row in rows], rows[-1].id if len(rows) == limit else None)
+
+
+async def show_incident(request: web.Request) -> web.Response:
+    """`GET /api/v1/incidents/{id}`."""
+    number = _number(request)
+    return _incident(await request.app[WORLD].store.read(lambda tx: timeline.load(tx, number)))
+
+
+async def show_timeline(request: web.Request) -> web.Response:
+    """`GET /api/v1/incidents/{id}/timeline`, with ``after=SEQ``."""
+    number = _number(request)
+    after = _integer(request, "after", 0)
+
+    def body(tx: Any) -> Any:
+        timeline.load(tx, number)
+        return timeline.timeline(tx, number, after=after, limit=MAX_PAGE * 5)
+
+    recorded = await request.app[WORLD].store.read(body)
+    following = recorded[-1].seq if len(recorded) == MAX_PAGE * 5 else None
+    return _items([recorded_view(one) for one in recorded], following)
+
+
+async def list_plans(request: web.Request) -> web.Response:
+    """`GET /api/v1/plans`."""
+    before, limit = _page(request)
+
+    def body(tx: Any) -> Any:
+        found = effects.list_plans(tx, before=before, limit=limit)
+        return [(plan, timeline.load(tx, plan.plan.incident_id)) for plan in found]
+
+    rows = await request.app[WORLD].store.read(body)
+    following = effects.plan_number(rows[-1][0].plan_id) if len(rows) == limit else None
+    return _items([plan_view(stored, incident, ()) for stored, incident in rows], following)
+
+
+async def show_plan(request: web.Request) -> web.Response:
+    """`GET /api/v1/plans/{id}`."""
+    plan_id = request.match_info["id"]
+
+    def body(tx: Any) -> Any:
+        stored = effects.load_plan(tx, plan_id)
+        incident = timeline.load(tx, stored.plan.incident_id)
+        progress = incident.plan
+        votes = effects.votes(tx, stored.plan_id, round_=progress.round if progress is not None else 1)
+        return stored, incident, votes
+
+    stored, incident, votes = await request.app[WORLD].store.read(body)
+    return web.json_response(plan_view(stored, incident, votes))
+
+
+async def approve(request: web.Request) -> web.Response:
+    """`POST /api/v1/plans/{id}/approve`."""
+    body = Decision.model_validate(await _json(request))
+    answered = await people.approve_plan(
+        request.app[WORLD],
+        request.match_info["id"],
+        request[IDENTITY],
+        digest=body.digest,
+        reason=body.reason,
+    )
+    return _answered(answered)
+
+
+async def deny(request: web.Request) -> web.Response:
+    """`POST /api/v1/plans/{id}/deny`."""
+    body = Reason.model_validate(await _json(request))
+    answered = await people.deny_plan(
+        request.app[WORLD], request.match_info["id"], request[IDENTITY], reason=body.reason
+    )
+    return _answered(answered)
+
+
+async def show_target(request: web.Request) -> web.Response:
+    """`GET /api/v1/plans/{id}/target`: the live object, for settling."""
+    return web.json_response(await people.show_target(request.app[WORLD], request.match_info["id"]))
+
+
+async def settle(request: web.Request) -> web.Response:
+    """`POST /api/v1/plans/{id}/settle`."""
+    body = Settlement.model_validate(await _json(request))
+    return _incident(
+        await people.settle_effect(
+            request.app[WORLD],
+            request.match_info["id"],
+            request[IDENTITY],
+            done=body.done,
+            reason=body.reason,
+        )
+    )
+
+
+async def undo(request: web.Request) -> web.Response:
+    """`POST /api/v1/plans/{id}/undo`."""
+    return await _undo(request, undo_it=True)
+
+
+async def keep(request: web.Request) -> web.Response:
+    """`POST /api/v1/plans/{id}/keep`: leave it as it is, and look further."""
+    return await _undo(request, undo_it=False)
+
+
+async def _undo(request: web.Request, *, undo_it: bool) -> web.Response:
+    body = Reason.model_validate(await _json(request))
+    return _incident(
+        await people.decide_undo(
+            request.app[WORLD], request.match_info["id"], request[IDENTITY], undo=undo_it, reason=body.reason
+        )
+    )
+
+
+async def acknowledge(request: web.Request) -> web.Response:
+    """`POST /api/v1/incidents/{id}/ack`."""
+    return _incident(await people.acknowledge(request.app[WORLD], _number(request), request[IDENTITY]))
+
+
+async def note(request: web.Request) -> web.Response:
+    """`POST /api/v1/incidents/{id}/note`."""
+    body = Reason.model_validate(await _json(request))
+    return _incident(
+        await people.note(request.app[WORLD], _number(request), request[IDENTITY], text=body.reason)
+    )
+
+
+async def close(request: web.Request) -> web.Response:
+    """`POST /api/v1/incidents/{id}/close`."""
+    body = Reason.model_validate(await _json(request))
+    return _incident(
+        await people.close(request.app[WORLD], _number(request), request[IDENTITY], cause=body.reason)
+    )
+
+
+async def pause(request: web.Request) -> web.Response:
+    """`POST /api/v1/pause`: the kill switch."""
+    return await _pause(request, on=True)
+
+
+async def resume(request: web.Request) -> web.Response:
+    """`POST /api/v1/resume`."""
+    return await _pause(request, on=False)
+
+
+async def _pause(request: web.Request, *, on: bool) -> web.Response:
+    body = Pause.model_validate(await _json(request))
+    left = await people.set_pause(
+        request.app[WORLD], request[IDENTITY], on=on, policy=body.policy, reason=body.reason
+    )
+    return web.json_response({"paused": list(left)})
+
+
+async def export_audit(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/audit`: the sealed chain as JSON lines, a header line first."""
+    store = request.app[WORLD].store
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    await response.prepare(request)
+    head = await store.read(audit.head)
+    first = {"format": audit.FORMAT, "head": {"seal": head.seal, "hash": head.hash}}
+    await response.write(json.dumps(first).encode() + b"\n")
+    after = 0
+    while rows := await store.read(_exporting(after)):
+        for row in rows:
+            await response.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        after = rows[-1]["seal"]
+    await response.write_eof()
+    return response
+
+
+def _exporting(after: int) -> Callable[[Any], list[dict[str, Any]]]:
+    return lambda tx: audit.export(tx, after=after)
+
+
+def _answered(answered: people.Answered) -> web.Response:
+    return web.json_response(
+        {
+            "plan": answered.plan_id,
+            "state": answered.state,
+            "approvals": answered.approvals,
+            "needed": answered.needed,
+            "incident": answered.incident.id,
+        }
+    )
+
+
+def _incident(incident: Incident) -> web.Response:
+    return web.json_response(incident_view(incident))
+
+
+def _items(items: list[dict[str, Any]], next_cursor: int | None) -> web.Response:
+    return web.json_response(
+        {"items": items, "next_cursor": None if next_cursor is None else str(next_cursor)}
+    )
+
+
+async def _json(request: web.Request) -> Any:
+    body = await request.content.read(MAX_ANSWER_BYTES + 1)
+    if len(body) > MAX_ANSWER_BYTES:
+        raise web.HTTPRequestEntityTooLarge(MAX_ANSWER_BYTES, len(body))
+    try:
+        return json.loads(body or b"{}")
+    except ValueError:
+        raise web.HTTPBadRequest(reason="the body is not JSON") from None
+
+
+def _page(request: web.Request) -> tuple[int | None, int]:
+    limit = _integer(request, "limit", 50)
+    cursor = _integer(request, "cursor", 0)
+    return cursor or None, max(1, min(limit, MAX_PAGE))
+
+
+def _integer(request: web.Request, name: str, default: int) -> int:
+    text = request.query.get(name, "")
+    if not text:
+        return default
+    if not text.isdigit() or len(text) > 15:
+        raise web.HTTPBadRequest(reason=f"{name} must be a number")
+    return int(text)
+
+
+def _number(request: web.Request) -> int:
+    text = request.match_info["id"]
+    if not text.isdigit() or len(text) > 15:
+        raise NotFound(f"there is no incident {text!r}")
+    return int(text)

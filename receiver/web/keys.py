@@ -1,0 +1,35 @@
+"""What the handlers find in the application, each under a typed key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from receiver.pipeline.counters import Counters
+from receiver.pipeline.intake import Intake
+from receiver.pipeline.world import World
+from receiver.web.authentication import Authenticator, SenderCredentials
+
+
+@dataclass
+class Health:
+    """Whether this process may be sent traffic."""
+
+    draining: bool = False
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Sizes that the intake holds to, in bytes."""
+
+    max_body_bytes: int
+
+
+WORLD = web.AppKey("world", World)
+INTAKE = web.AppKey("intake", Intake)
+COUNTERS = web.AppKey("counters", Counters)
+SENDERS = web.AppKey("senders", SenderCredentials)
+PEOPLE = web.AppKey("people", Authenticator)
+HEALTH = web.AppKey("health", Health)
+LIMITS = web.AppKey("limits", Limits)

@@ -1,0 +1,55 @@
+"""`GET /api/v1/events`: every new timeline row as a server-sent event, resumed by its id."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from receiver.store import reading
+from receiver.web.keys import HEALTH, WORLD
+
+POLL_SECONDS = 0.2
+KEEP_ALIVE_SECONDS = 15.0
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    """Tell every event from now on, or from ``Last-Event-ID``."""
+    store = request.app[WORLD].store
+    asked = request.headers.get("Last-Event-ID") or request.query.get("after") or ""
+    after = int(asked) if asked.isdigit() and len(asked) < 16 else await store.read(reading.newest_event)
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+    await response.prepare(request)
+    silent = 0.0
+    try:
+        while not request.app[HEALTH].draining:
+            found = await store.read(_after(after))
+            for event in found:
+                after = event.id
+                data = {
+                    "incident": event.incident_id,
+                    "seq": event.seq,
+                    "at": event.at,
+                    "actor": event.actor,
+                    "event": json.loads(event.body) if event.body is not None else {"event": event.kind},
+                }
+                await response.write(
+                    f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(data)}\n\n".encode()
+                )
+            silent = 0.0 if found else silent + POLL_SECONDS
+            if silent >= KEEP_ALIVE_SECONDS:
+                silent = 0.0
+                await response.write(b": still here\n\n")
+            await asyncio.sleep(POLL_SECONDS)
+    except (ConnectionResetError, ConnectionError):
+        # The reader went away; that is how streams end.
+        return response
+    await response.write_eof()
+    return response
+
+
+def _after(after: int) -> Callable[[Any], list[reading.NewEvent]]:
+    return lambda tx: reading.events_after(tx, after)

@@ -1,0 +1,140 @@
+"""The documents that the API answers with, from our own types. Field names are the API's promise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from receiver.domain.events import Recorded, event_text
+from receiver.domain.incidents import Incident, as_json
+from receiver.domain.occurrences import occurrences
+from receiver.store.effects import StoredPlan, Vote
+from receiver.store.intake import AlertRow
+
+
+def incident_view(incident: Incident) -> dict[str, Any]:
+    """One incident."""
+    document = as_json(incident)
+    return {
+        "id": incident.id,
+        "title": incident.title,
+        "status": incident.status.value,
+        "severity": incident.severity.value if incident.severity is not None else None,
+        "firing": incident.firing,
+        "labels": document["labels"],
+        "alerts": sorted(
+            document["alerts"].values(), key=lambda alert: (alert["starts_at"], alert["identity"])
+        ),
+        "opened_at": document["opened_at"],
+        "acknowledged_by": incident.acknowledged_by,
+        "resolved_at": document["resolved_at"],
+        "cause": incident.cause,
+        "monitoring_until": document["monitoring_until"],
+        "ready_to_resolve": incident.ready_to_resolve,
+        "stale": incident.stale,
+        "escalated": list(incident.escalated),
+        "plan": None if document["plan"] is None else _progress(document["plan"]),
+        "tried": document["tried"],
+        "epoch": incident.epoch,
+    }
+
+
+def _progress(plan: dict[str, Any]) -> dict[str, Any]:
+    names = (
+        "plan_id",
+        "remediation",
+        "digest",
+        "state",
+        "expires_at",
+        "round",
+        "approvals",
+        "execute_before",
+    )
+    return {name: plan[name] for name in (*names, "executed_at", "objections")}
+
+
+def recorded_view(recorded: Recorded) -> dict[str, Any]:
+    """One event of a timeline."""
+    return {
+        "seq": recorded.seq,
+        "at": recorded.at.isoformat(),
+        "actor": recorded.actor,
+        "event": json.loads(event_text(recorded.event)),
+    }
+
+
+def plan_view(stored: StoredPlan, incident: Incident, votes: Sequence[Vote]) -> dict[str, Any]:
+    """One plan, with everything that an approver must see and nothing that is secret."""
+    plan = stored.plan
+    progress = (
+        incident.plan if incident.plan is not None and incident.plan.plan_id == stored.plan_id else None
+    )
+    verification = plan.verification
+    return {
+        "id": stored.plan_id,
+        "incident": plan.incident_id,
+        "state": progress.state.value if progress is not None else "replaced",
+        "remediation": plan.remediation,
+        "target": str(plan.target),
+        "policy": plan.policy,
+        "mode": plan.mode,
+        "what": plan.summary,
+        "why": plan.why,
+        "diff": plan.diff,
+        "blast_radius": plan.blast_radius,
+        "risk": plan.risk.value,
+        "undo": plan.undo_sentence,
+        "notes": list(plan.notes),
+        "verification": {
+            "success": verification.success,
+            "for_seconds": verification.success_for.total_seconds(),
+            "within_seconds": verification.within.total_seconds(),
+            "regression": verification.regression,
+            "monitor_seconds": plan.monitor.total_seconds(),
+        },
+        "approval": {
+            "from": list(plan.approval.groups),
+            "needed": plan.approval.count,
+            "given": [
+                {"by": vote.subject, "at": vote.at.isoformat(), "reason": vote.reason}
+                for vote in votes
+                if vote.decision == "approve"
+            ],
+            "reason_required": plan.approval.reason_required,
+            "expires_at": _time(progress.expires_at if progress is not None else None),
+        },
+        "digest": plan.digest,
+        "guards": list(stored.guards),
+        "objections": list(progress.objections) if progress is not None else [],
+        "created_at": stored.created_at.isoformat(),
+    }
+
+
+def alert_view(row: AlertRow) -> dict[str, Any]:
+    """One alert as it was last told."""
+    return {
+        "id": row.id,
+        "identity": row.identity,
+        "fingerprint": row.fingerprint,
+        "labels": dict(row.labels),
+        "annotations": dict(row.annotations),
+        "source": row.origin,
+        "incident": row.incident_id,
+        "occurrences": [
+            {
+                "starts_at": one.starts_at.isoformat(),
+                "ends_at": _time(one.ends_at),
+                "end": one.how.value if one.how is not None else None,
+            }
+            for one in occurrences(row.facts)
+        ],
+        "first_seen": row.first_seen.isoformat(),
+        "last_seen": row.last_seen.isoformat(),
+        "deliveries": row.seen,
+    }
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

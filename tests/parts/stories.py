@@ -1,0 +1,56 @@
+"""Beginnings that many tests share: a bad release that is noticed, planned for, approved, rolled back."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from builders import CAROL, alert, notification
+from harness import Harness
+
+from receiver.domain.incidents import Incident
+from receiver.pipeline import people
+
+
+async def noticed(h: Harness) -> datetime:
+    """The bad release is out, its alert arrived and was worked on; when the alert started."""
+    await h.fall_ill()
+    started = h.clock.now()
+    await h.deliver(notification(alert(starts_at=started)))
+    await h.work()
+    return started
+
+
+async def approve(h: Harness, plan_id: str = "P-1") -> None:
+    """Carol says yes; nothing was carried out yet."""
+    await people.approve_plan(h.world, plan_id, CAROL, digest=None, reason="the release is bad")
+
+
+async def approved(h: Harness) -> datetime:
+    """Noticed, and approved; the execution is due."""
+    started = await noticed(h)
+    await approve(h)
+    return started
+
+
+async def rolled_back(h: Harness) -> datetime:
+    """Approved and carried out; the rollout has begun."""
+    started = await approved(h)
+    await h.work()
+    return started
+
+
+async def resolved(h: Harness, started: datetime) -> None:
+    """Alertmanager says that the alert ended."""
+    await h.deliver(notification(alert(status="resolved", starts_at=started, ends_at=h.clock.now())))
+    await h.work()
+
+
+async def until_state(h: Harness, state: str, *, within: timedelta = timedelta(minutes=40)) -> Incident:
+    """Let time pass until the plan is in this state."""
+    end = h.clock.now() + within
+    while h.clock.now() < end:
+        incident = await h.incident()
+        if incident.plan is not None and incident.plan.state.value == state:
+            return incident
+        await h.pass_time(timedelta(seconds=15))
+    raise AssertionError(f"never {state}; the timeline is {await h.kinds()}")
