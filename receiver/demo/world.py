@@ -34,7 +34,6 @@ class DemoWorld:
     def release_bad(self) -> None:
         """Roll the bad release out, as somebody's pipeline would."""
         scenario = self.scenario
-        self.spoiled = True
         patch: dict[str, Any] = {"spec": {"template": scenario.manifest(scenario.bad)["spec"]["template"]}}
         self.api.change("deployments", scenario.namespace, scenario.app, patch, manager="ci")
         self.api.reconcile()
@@ -45,6 +44,8 @@ class DemoWorld:
         total = sum(ready.values())
         if not total:
             return None
+        # Where the release is not the cause, the trouble comes with it and stays without it.
+        self.spoiled = self.spoiled or "sick" in ready
         return 1.0 if self.spoiled and not self.scenario.helps else ready.get("sick", 0) / total
 
     @property

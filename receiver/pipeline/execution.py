@@ -157,7 +157,6 @@ def _begin(
     objections, _ = ask(
         tx,
         world,
-        held.incident,
         replace(plan, steps=(step,)),
         gathered,
         plan_id=approved.plan_id,
@@ -328,7 +327,6 @@ def _begin_again(
     objections, _ = ask(
         tx,
         world,
-        held.incident,
         replace(plan, steps=(intent.request,)),
         gathered,
         plan_id=intent.plan_id,

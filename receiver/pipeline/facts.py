@@ -78,9 +78,7 @@ async def gather(world: World, incident: Incident, plan: Plan, step: Step, polic
     )
 
 
-def inside_facts(
-    tx: Connection, world: World, incident: Incident, plan: Plan, plan_id: str | None
-) -> InsideFacts:
+def inside_facts(tx: Connection, world: World, plan: Plan, plan_id: str | None) -> InsideFacts:
     """What the store says now; call it after passing the gate."""
     now = world.clock.now()
     loaded = world.loaded.policies
@@ -92,10 +90,13 @@ def inside_facts(
     return InsideFacts(
         paused=switches.paused(tx, plan.policy),
         security_locks=switches.locks_over(tx, plan.target),
-        runs_on_target=effects.runs_since(tx, since=now - per_target.per, target=plan.target.key),
-        runs_of_policy=effects.runs_since(tx, since=now - per_policy.per, policy=plan.policy),
-        runs_in_cluster=effects.runs_since(tx, since=now - loaded.cluster_budget.per),
-        runs_for_incident=effects.runs_of_incident(tx, incident.id),
+        runs_on_target=effects.runs_since(
+            tx, since=now - per_target.per, target=plan.target.key, besides=plan_id
+        ),
+        runs_of_policy=effects.runs_since(
+            tx, since=now - per_policy.per, policy=plan.policy, besides=plan_id
+        ),
+        runs_in_cluster=effects.runs_since(tx, since=now - loaded.cluster_budget.per, besides=plan_id),
         failed_runs=effects.failed_runs(tx, plan.remediation, plan.target.key, since=now - FAILED_WINDOW),
         target_held_by=None if holder == plan_id else holder,
         pre_image_stored=all(change.before is not None for step in plan.steps for change in step.changes),

@@ -58,7 +58,7 @@ async def look_for_cure(
                 rejected.append(f"{candidate.remediation}: {answer}")
                 continue
             plan, gathered = answer
-            objections, passed = await world.store.read(_asking(world, incident, plan, gathered))
+            objections, passed = await world.store.read(_asking(world, plan, gathered))
             if objections:
                 rejected += [f"{candidate.remediation}: {objection}" for objection in objections]
                 continue
@@ -80,9 +80,9 @@ async def rebuild(world: World, incident: Incident, plan: Plan) -> Plan | NotApp
     return await _make(world, incident, policy, candidate, target)
 
 
-def _asking(world: World, incident: Incident, plan: Plan, gathered: Gathered) -> Any:
+def _asking(world: World, plan: Plan, gathered: Gathered) -> Any:
     def body(tx: Connection) -> Any:
-        return ask(tx, world, incident, plan, gathered, plan_id=None)
+        return ask(tx, world, plan, gathered, plan_id=None)
 
     return body
 
@@ -90,7 +90,6 @@ def _asking(world: World, incident: Incident, plan: Plan, gathered: Gathered) ->
 def ask(
     tx: Connection,
     world: World,
-    incident: Incident,
     plan: Plan,
     gathered: Gathered,
     *,
@@ -104,7 +103,7 @@ def ask(
         limits=policy.guards if policy is not None else _NO_LIMITS,
         cluster_budget=world.loaded.policies.cluster_budget,
         outside=gathered.outside,
-        inside=inside_facts(tx, world, incident, plan, plan_id),
+        inside=inside_facts(tx, world, plan, plan_id),
         undoing=undoing,
         now=world.clock.now(),
     )

@@ -81,3 +81,14 @@ def did_you_mean(word: str, known: Iterable[str], *, of: str = "known") -> str:
     if (near := nearest(word, names)) is not None:
         return f'did you mean "{near}"?'
     return f"{of}: {', '.join(names)}" if names else f"{of}: none"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A finding inside one expression, by offset into its text; None where no place can be told."""
+
+    message: str
+    hint: str = ""
+    offset: int | None = None
+    length: int = 1
+    severity: Severity = Severity.ERROR

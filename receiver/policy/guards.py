@@ -76,7 +76,6 @@ class InsideFacts:
     runs_on_target: int
     runs_of_policy: int
     runs_in_cluster: int
-    runs_for_incident: int
     failed_runs: int
     target_held_by: str | None
     pre_image_stored: bool

@@ -291,11 +291,16 @@ def _intent(row: Row[Any]) -> Intent:
 
 
 def runs_since(
-    tx: Connection, *, since: datetime, target: str | None = None, policy: str | None = None
+    tx: Connection,
+    *,
+    since: datetime,
+    target: str | None = None,
+    policy: str | None = None,
+    besides: str | None = None,
 ) -> int:
-    """How many writes of cures (not undos) started since then, refused ones left out."""
+    """How many other plans (``besides`` is this one) wrote cures since then; refused ones left out."""
     statement = (
-        select(func.count())
+        select(func.count(func.distinct(intents.c.plan_id)))
         .select_from(intents)
         .where(
             intents.c.created_at >= seconds(since), intents.c.kind == "execute", intents.c.state != "refused"
@@ -305,22 +310,9 @@ def runs_since(
         statement = statement.where(intents.c.target == target)
     if policy is not None:
         statement = statement.where(intents.c.policy == policy)
+    if besides is not None:
+        statement = statement.where(intents.c.plan_id != besides)
     return int(tx.execute(statement).scalar_one())
-
-
-def runs_of_incident(tx: Connection, incident_id: int) -> int:
-    """How many cures were written for this incident."""
-    return int(
-        tx.execute(
-            select(func.count())
-            .select_from(intents)
-            .where(
-                intents.c.incident_id == incident_id,
-                intents.c.kind == "execute",
-                intents.c.state != "refused",
-            )
-        ).scalar_one()
-    )
 
 
 def intent_counts(tx: Connection) -> Mapping[str, int]:
