@@ -76,6 +76,11 @@ class Cluster:
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
 
+    @property
+    def api(self) -> client.ApiClient:
+        """The connection, for another door over the same one."""
+        return self._api
+
     async def close(self) -> None:
         """Let go of the connections."""
         await self._api.close()

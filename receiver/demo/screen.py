@@ -100,7 +100,7 @@ class Screen:
         event = told["event"]
         name = event["event"]
         at = datetime.fromtimestamp(told["at"], UTC)
-        self._row(at, name, _sentence(event), STYLES.get(name, ""))
+        self._row(at, name, sentence(event), STYLES.get(name, ""))
         return None
 
     def plan(self, plan: dict[str, Any]) -> None:
@@ -214,7 +214,7 @@ def plan_card(plan: dict[str, Any]) -> Panel:
     )
 
 
-def _sentence(event: dict[str, Any]) -> str:
+def sentence(event: dict[str, Any]) -> str:
     """One line for one event: what a person wants to know of it."""
     match event["event"]:
         case "AlertFired":

@@ -59,7 +59,7 @@ async def _join_singly(world: World, counters: Counters) -> Joined:
     as a dead letter.
     """
     total = Joined()
-    for waiting in await world.store.read(lambda tx: intake.waiting(tx, limit=BATCH)):
+    for waiting in await world.store.read(lambda tx: intake.waiting(tx, limit=BATCH, lock=False)):
         try:
             joined = await world.store.write(_single(world, counters, waiting))
         except Unavailable:

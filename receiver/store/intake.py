@@ -57,15 +57,10 @@ class AlertRow:
         return open_occurrence(self.facts)
 
 
-def waiting(tx: Connection, *, limit: int) -> list[Waiting]:
-    """The oldest unread deliveries, kept from other readers until this transaction ends."""
-    rows = tx.execute(
-        select(deliveries)
-        .where(deliveries.c.done_at.is_(None))
-        .order_by(deliveries.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
+def waiting(tx: Connection, *, limit: int, lock: bool = True) -> list[Waiting]:
+    """The oldest unread deliveries; with ``lock``, kept from other readers until this transaction ends."""
+    statement = select(deliveries).where(deliveries.c.done_at.is_(None)).order_by(deliveries.c.id).limit(limit)
+    rows = tx.execute(statement.with_for_update(skip_locked=True) if lock else statement)
     return [
         Waiting(
             row.id,

@@ -1,0 +1,1 @@
+"""The real pipeline tried out: explaining a body, measuring speed. No part of the service."""
