@@ -44,10 +44,10 @@ async def events(request: web.Request) -> web.StreamResponse:
                 silent = 0.0
                 await response.write(b": still here\n\n")
             await asyncio.sleep(POLL_SECONDS)
-    except (ConnectionResetError, ConnectionError):
+        await response.write_eof()
+    except ConnectionError:
         # The reader went away; that is how streams end.
         return response
-    await response.write_eof()
     return response
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import structlog
 from aiohttp import web
 from typer.testing import CliRunner, Result
 
@@ -112,6 +114,16 @@ def a_chain(length: int = 4) -> list[dict[str, Any]]:
         prev = row["hash"] = chained(prev, seal, row)
         rows.append(row)
     return [{"format": FORMAT, "head": {"seal": length, "hash": prev}}, *rows]
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """Commands set the process's logs up; the next test finds them as they were."""
+    root, configured = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    structlog.configure(**configured)
 
 
 @pytest.fixture
@@ -272,7 +284,10 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> Stanch:
     """The command line with nothing set."""
     for name in [name for name in os.environ if name.startswith("STANCH_")]:
         monkeypatch.delenv(name)
-    monkeypatch.delenv("COLUMNS", raising=False)
+    # A build server may ask for colours; these tests read what a pipe gets.
+    for name in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE", "NO_COLOR", "TERMINAL_WIDTH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("typer.rich_utils.FORCE_TERMINAL", None)
 
     def run(*words: str, **more: Any) -> Result:
         return CliRunner().invoke(app, list(words), **more)

@@ -37,6 +37,7 @@ def test_every_command_explains_itself_with_an_example(nowhere: Stanch, words: t
     assert result.exit_code == 0
     examples = result.stdout.partition("Examples")[2]
     assert " ".join(("stanch", *words)) in examples
+    assert "\x1b" not in result.stdout
 
 
 @pytest.mark.parametrize("words", ALL, ids=lambda words: " ".join(words) or "stanch")

@@ -181,3 +181,25 @@ def test_settling_shows_the_object_and_asks(
 def test_cleaning_keeps_words_and_lines_where_they_are_meant() -> None:
     assert clean("grün 日本 a\tb\n\x1b[1m\u2028") == "grün 日本 a b\ufffd\ufffd[1m\ufffd"
     assert clean("a\nb", lines=True) == "a\nb"
+
+
+@pytest.mark.parametrize(("variable", "coloured"), [("", True), ("NO_COLOR", False)])
+def test_colours_are_for_terminals_that_want_them(
+    stanch: Stanch, monkeypatch: pytest.MonkeyPatch, variable: str, coloured: bool
+) -> None:
+    assert "\x1b[" not in stanch("plans", "show", "P-1").stdout
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    if variable:
+        monkeypatch.setenv(variable, "1")
+    green = "\x1b[32m+image: greenlang/api:1.8.1" in stanch("plans", "show", "P-1").stdout
+    assert green is coloured
+
+
+def test_an_interrupted_command_ends_quietly(stanch: Stanch, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("receiver.cli.client.connect", interrupt)
+    result = stanch("incidents", "watch")
+    assert (result.exit_code, result.output) == (130, "")

@@ -76,7 +76,19 @@ def test_every_event_has_words() -> None:
 @pytest.mark.parametrize("kind", sorted(_WORDS))
 @pytest.mark.parametrize("value", [None, 7, "x", [], {"a": 1}, [{"a": None}]], ids=str)
 def test_an_event_of_another_release_is_shown_whatever_its_fields_hold(kind: str, value: Any) -> None:
-    names = ("plan_id", "labels", "target", "receipt", "facts", "missing", "groups", "round", "until", "by")
+    names = (
+        "plan_id",
+        "labels",
+        "target",
+        "receipt",
+        "facts",
+        "missing",
+        "groups",
+        "round",
+        "until",
+        "by",
+        "value",
+    )
     assert isinstance(sentence({"event": kind, **dict.fromkeys(names, value)}), str)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -114,7 +115,7 @@ def test_any_order_and_repetition_of_the_same_facts_gives_the_same_occurrences(
 @given(tellings)
 def test_occurrences_never_overlap_and_only_the_last_is_open(told: list[Firing | Ended]) -> None:
     found = occurrences(facts(*told))
-    for earlier, later in zip(found, found[1:], strict=False):
+    for earlier, later in pairwise(found):
         assert earlier.ends_at is not None
         assert earlier.ends_at < later.starts_at
 

@@ -1,4 +1,4 @@
-"""Policies, notifications and identities as tests need them: the usual one, and what is different this time."""
+"""Policies, notifications and identities for tests: the usual one, and what is different this time."""
 
 from __future__ import annotations
 

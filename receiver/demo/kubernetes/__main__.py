@@ -42,12 +42,14 @@ def arguments() -> argparse.Namespace:
 
 
 def seed(api: ApiServer, path: Path) -> None:
-    """Create the manifests; the Deployments' rollouts lie an hour apart, the last one an hour ago."""
+    """Create the manifests; the rollouts of each Deployment lie an hour apart, the last one an hour ago."""
     documents = [document for document in YAML(typ="safe").load_all(path) if document]
     deployments = [each for each in documents if each["kind"] == "Deployment"]
     api.load(each for each in documents if each["kind"] != "Deployment")
-    for hours, manifest in zip(range(len(deployments), 0, -1), deployments, strict=True):
-        api.rollout(manifest, ago=timedelta(hours=hours))
+    names = [(each["metadata"].get("namespace"), each["metadata"]["name"]) for each in deployments]
+    for number, manifest in enumerate(deployments):
+        still_to_come = names[number:].count(names[number])
+        api.rollout(manifest, ago=timedelta(hours=still_to_come))
 
 
 async def serve(options: argparse.Namespace) -> None:
