@@ -1,4 +1,4 @@
-"""A real Prometheus rule fires on a real metric, a real Alertmanager posts, and the service cures the cluster."""
+"""From a real metric over a real Prometheus and Alertmanager to a cured cluster, and to a closed incident."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class ServiceProcess:
         self._command = list(command or [sys.executable, "-m", "receiver.cli.main", "serve"])
         self._process: RealProcess | None = None
         write_credentials(folder)
-        self._environment = {
+        self.settings = {
             name: value for name, value in os.environ.items() if not name.startswith(("STANCH_", "KUBE"))
         } | {
             "STANCH_LISTEN": f"127.0.0.1:{self.port}",
@@ -158,7 +158,7 @@ class ServiceProcess:
     def launch(self, *, environment: Mapping[str, str] | None = None) -> None:
         """Start it and do not wait."""
         self._process = RealProcess(
-            self._command, log=self.log, environment={**self._environment, **(environment or {})}
+            self._command, log=self.log, environment={**self.settings, **(environment or {})}
         )
 
     async def stop(self) -> None:

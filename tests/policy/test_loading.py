@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from receiver.policy.complaints import Severity
+from receiver.policy.loading import load
+from receiver.probes.catalogue import FACTS
+from remediations.registry import catalogue
 
 from .conftest import DATA, Loader
 
@@ -405,9 +410,9 @@ def test_single_users_are_not_yet_approvers(loader: Loader) -> None:
 def test_default_rules_need_their_approvers_too(good: str, loader: Loader) -> None:
     text = good.replace("    disruptive: {from: [sre], count: 1}\n", "")
     few = "apiVersion: stanch/v1\nkind: Approvers\nspec:\n  sre: {groups: [sre]}\n"
-    assert ['"oncall" is not in any Approvers file'] == [
+    assert [
         c.message for c in loader(text, approvers=few).errors
-    ]
+    ] == ['"oncall" is not in any Approvers file']
 
 
 def test_the_model_carries_the_groups_behind_the_names(good: str, loader: Loader) -> None:
@@ -470,6 +475,40 @@ def test_the_hash_follows(good: str, loader: Loader, file: str, old: str, new: s
     assert before is not None and after is not None
     assert before.policies[0].hash != after.policies[0].hash
     assert before.hash != after.hash
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("password", "hunter2"), ("note", "ghp_0123456789abcdefghij0123"), ("note", "AKIAIOSFODNN7EXAMPLE")],
+    ids=["by its name", "a token", "a key"],
+)
+def test_a_secret_written_into_a_parameter_is_a_warning(good: str, key: str, value: str) -> None:
+    spec = replace(catalogue()["deployment.rollback"], parameters={key: "any text"})
+    texts = {
+        "policy.yaml": good.replace("to: known-good", f"{key}: {value}"),
+        "approvers.yaml": (DATA / "approvers.yaml").read_text(),
+    }
+    loaded = load(texts, catalogue={spec.name: spec}, probe_facts=FACTS)
+    assert [complaint.message for complaint in loaded.complaints] == ["this looks like a secret"]
+    assert loaded.policies is not None
+
+
+def test_a_remediation_for_another_kind_is_refused(good: str) -> None:
+    spec = replace(catalogue()["deployment.rollback"], target_kinds=frozenset({"StatefulSet"}))
+    texts = {"policy.yaml": good, "approvers.yaml": (DATA / "approvers.yaml").read_text()}
+    (complaint,) = load(texts, catalogue={spec.name: spec}, probe_facts=FACTS).errors
+    assert complaint.message == "deployment.rollback acts on StatefulSet, not on Deployment"
+
+
+def test_a_correlation_names_its_labels(loader: Loader) -> None:
+    text = (
+        "apiVersion: stanch/v1\nkind: Correlation\nspec:\n  rules:\n"
+        '    - {alerts: [team="api"], by: [cluster, app|service], reopen: 30m}\n'
+    )
+    policies = loader(rules=text).policies
+    assert policies is not None
+    (rule,) = policies.correlation
+    assert (rule.by, rule.reopen) == ((("cluster",), ("app", "service")), timedelta(minutes=30))
 
 
 def test_loading_needs_no_drivers() -> None:

@@ -102,8 +102,8 @@ PROBES = {
     ("series", "wanted"),
     [
         ({**TRAFFIC, **PROBES}, {"traffic": 20, "err": 0.25, "probes_down": 1}),
-        ({name: "0+0x60" for name in TRAFFIC}, {"traffic": 0, "err": None, "probes_down": None}),
-        ({name: "0+1x60" for name in TRAFFIC}, {"err": None if 2 / 15 < 0.2 else 0.5}),
+        (dict.fromkeys(TRAFFIC, "0+0x60"), {"traffic": 0, "err": None, "probes_down": None}),
+        (dict.fromkeys(TRAFFIC, "0+1x60"), {"err": None if 2 / 15 < 0.2 else 0.5}),
         ({}, {"traffic": None, "err": None, "p95": None}),
     ],
     ids=["two pods", "no traffic is no error rate", "below the floor is no error rate", "no metrics"],

@@ -1,0 +1,118 @@
+"""`stanch approve` and `stanch deny`: a person's answer to exactly the plan that was shown."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from receiver.cli.options import (
+    DEFAULT_URL,
+    As,
+    OptionalReason,
+    Output,
+    PlanId,
+    Reason,
+    TokenFile,
+    Url,
+    examples,
+)
+
+# A shorter beginning of a digest could fit another plan by chance or by design.
+MIN_DIGEST = 12
+
+APPROVE_EXAMPLES = examples(
+    "stanch approve P-17",
+    'stanch approve P-17 --reason "the diff is right"',
+    "stanch approve P-17 --no-prompt --digest 4f1c0a9be277",
+)
+DENY_EXAMPLES = examples('stanch deny P-17 --reason "the old release has the leak"')
+
+
+def approve(
+    plan: PlanId,
+    reason: OptionalReason = None,
+    digest: Annotated[
+        str | None,
+        typer.Option(
+            "--digest",
+            help=f"Only if the plan has this digest (or begins with it, from {MIN_DIGEST} characters on).",
+            show_default=False,
+        ),
+    ] = None,
+    no_prompt: Annotated[
+        bool, typer.Option("--no-prompt", help="Do not ask; the plan is shown all the same.")
+    ] = False,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    output: As = Output.TEXT,
+) -> None:
+    """Show a plan, ask, and say yes to exactly that plan.
+
+    The digest that was shown is always sent: if the plan changes meanwhile, the yes does not hold.
+    """
+    from receiver.cli import cards, screen
+    from receiver.cli.client import connect
+    from receiver.cli.failures import NOT_WELL, Failure
+
+    service = connect(url, token_file)
+    found = service.get(f"/plans/{plan}")
+    shown = _digest(found, plan, digest)
+    console = screen.err() if output is Output.JSON else screen.out()
+    console.print(cards.plan_card(found))
+    if screen.on_terminal() and not no_prompt:
+        if reason is None and _wants_reason(found):
+            reason = screen.ask("Reason: ") or None
+        if not screen.confirmed(f"Approve {plan}?"):
+            raise Failure(f"{plan} is not approved; nothing was sent", code=NOT_WELL)
+    answered = service.post(f"/plans/{plan}/approve", {"digest": shown, "reason": reason or ""})
+    if output is Output.JSON:
+        return screen.print_json(answered)
+    given, needed = answered.get("approvals"), answered.get("needed")
+    told = screen.plain(f"{plan}: {given} of {needed} said yes; it is ").append_text(
+        screen.state(answered.get("state"))
+    )
+    screen.out().print(told)
+    return None
+
+
+def deny(
+    plan: PlanId,
+    reason: Reason,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    output: As = Output.TEXT,
+) -> None:
+    """Say no to a plan; a no wins until it has begun."""
+    from receiver.cli import screen
+    from receiver.cli.client import connect
+
+    answered = connect(url, token_file).post(f"/plans/{plan}/deny", {"reason": reason})
+    if output is Output.JSON:
+        return screen.print_json(answered)
+    screen.out().print(screen.plain(f"{plan} is denied"))
+    return None
+
+
+def _digest(plan: dict[str, Any], name: str, wanted: str | None) -> str:
+    """The digest of what is shown. Raises Failure where it is not the one that was asked for."""
+    from receiver.cli.failures import REFUSED, UNREACHABLE, Failure
+
+    shown = plan.get("digest")
+    if not isinstance(shown, str) or not shown:
+        raise Failure(f"the service gives no digest for {name}; it cannot be approved", code=UNREACHABLE)
+    if wanted is None:
+        return shown
+    if len(wanted) < MIN_DIGEST:
+        raise typer.BadParameter(f"give at least {MIN_DIGEST} characters of it", param_hint="--digest")
+    if not shown.startswith(wanted.lower()):
+        raise Failure(
+            f"{name} is another plan now ({shown[:MIN_DIGEST]}); look at it and approve that one",
+            code=REFUSED,
+        )
+    return shown
+
+
+def _wants_reason(plan: dict[str, Any]) -> bool:
+    approval = plan.get("approval")
+    return isinstance(approval, dict) and approval.get("reason_required") is True

@@ -1,0 +1,207 @@
+"""Cards: one plan, incident, object or timeline laid out for somebody who was just woken up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.box import ROUNDED
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from receiver.cli.screen import clean, moment, plain, severity, state
+from receiver.cli.sentences import sentence
+
+Document = Mapping[str, Any]
+
+_RISKS = {"read-only": "green", "reversible": "green", "disruptive": "bold yellow"}
+_EVENTS = {
+    "AlertFired": "red",
+    "AlertResolved": "green",
+    "ApprovalRequested": "bold yellow",
+    "UndoAsked": "bold yellow",
+    "Approved": "green",
+    "ExecutionStarted": "bold cyan",
+    "Executed": "bold cyan",
+    "Verified": "bold green",
+    "Resolved": "bold green",
+    "StillSick": "bold red",
+    "EffectUnknown": "bold red",
+    "Escalated": "bold magenta",
+}
+
+
+def plan_card(plan: Document) -> RenderableType:
+    """Everything that an approver must see: what, why, the exact diff, what it can break, who may say yes."""
+    grid = _grid()
+    _row(grid, "what", plain(plan.get("what"), "bold"))
+    _row(grid, "target", plain(plan.get("target")))
+    _row(grid, "why", plain(plan.get("why"), lines=True))
+    _row(grid, "change", diff(plan.get("diff")))
+    _row(grid, "blast radius", plain(plan.get("blast_radius"), lines=True))
+    risk = plan.get("risk")
+    _row(grid, "risk", plain(risk, _RISKS.get(str(risk), "bold red")))
+    _row(grid, "undo", plain(plan.get("undo"), lines=True))
+    for note in _list(plan.get("notes")):
+        _row(grid, "note", plain(note, lines=True))
+    _row(grid, "verification", _verification(_map(plan.get("verification"))))
+    _approval(grid, _map(plan.get("approval")))
+    for objection in _list(plan.get("objections")):
+        _row(grid, "objection", plain(objection, "red"))
+    _row(grid, "policy", plain(f"{plan.get('policy')} ({plan.get('mode')})"))
+    _row(grid, "digest", plain(plan.get("digest"), "dim"))
+    title = Text.assemble(
+        (clean(plan.get("id", "?")), "bold"),
+        f" · {clean(plan.get('remediation', '?'))} · incident {clean(plan.get('incident', '?'))} · ",
+        state(plan.get("state")),
+    )
+    return _panel(grid, title)
+
+
+def diff(text: object) -> Text:
+    """A diff with what comes in green and what goes in red; the signs say it without colour."""
+    shown = Text()
+    for number, line in enumerate(clean(text or "", lines=True).splitlines()):
+        style = ""
+        if line.startswith("+"):
+            style = "green"
+        elif line.startswith("-"):
+            style = "red"
+        elif line.startswith("@@"):
+            style = "cyan"
+        shown.append(("\n" if number else "") + line, style)
+    return shown
+
+
+def incident_card(incident: Document) -> RenderableType:
+    """One incident as it stands."""
+    grid = _grid()
+    _row(grid, "severity", severity(incident.get("severity")))
+    _row(grid, "opened", plain(moment(incident.get("opened_at"))))
+    _row(grid, "acknowledged", plain(incident.get("acknowledged_by") or "by nobody yet"))
+    labels = _map(incident.get("labels"))
+    _row(grid, "labels", plain(", ".join(f"{name}={value}" for name, value in sorted(labels.items()))))
+    for alert in _list(incident.get("alerts")):
+        _row(grid, "alert", _alert(_map(alert)))
+    progress = _map(incident.get("plan"))
+    if progress:
+        told = Text.assemble(
+            (clean(progress.get("plan_id")), "bold"),
+            f" {clean(progress.get('remediation'))}: ",
+            state(progress.get("state")),
+        )
+        _row(grid, "plan", told)
+        for objection in _list(progress.get("objections")):
+            _row(grid, "objection", plain(objection, "red"))
+    for reason in _list(incident.get("escalated")):
+        _row(grid, "a person is needed", plain(reason, "magenta"))
+    if incident.get("monitoring_until"):
+        _row(grid, "monitoring until", plain(moment(incident["monitoring_until"])))
+    if incident.get("ready_to_resolve") and incident.get("status") != "resolved":
+        _row(grid, "ready", plain(f"close it with its cause: stanch incidents close {incident.get('id')}"))
+    if incident.get("resolved_at"):
+        _row(grid, "resolved", plain(moment(incident["resolved_at"])))
+    if incident.get("cause"):
+        _row(grid, "cause", plain(incident["cause"], lines=True))
+    title = Text.assemble(
+        (f"incident {clean(incident.get('id', '?'))}", "bold"),
+        f" · {clean(incident.get('title', ''))} · ",
+        state(incident.get("status")),
+    )
+    return _panel(grid, title)
+
+
+def target_card(target: Document) -> RenderableType:
+    """The live object of a plan, for whoever settles what is not known."""
+    grid = _grid()
+    if not target.get("exists"):
+        _row(grid, "state", plain("it does not exist", "bold red"))
+    else:
+        for name in ("uid", "generation", "revision"):
+            _row(grid, name, plain(target.get(name) if target.get(name) is not None else "-"))
+        marker = target.get("marker")
+        _row(grid, "marker", plain(marker if marker else "none: no write of ours is on it", "bold"))
+    return _panel(grid, plain(f"{target.get('target', '?')} as it is now", "bold"))
+
+
+def event_line(console: Console, recorded: Document, *, incident: object = None) -> None:
+    """One event of a timeline: when, what, who."""
+    event = _map(recorded.get("event"))
+    kind = str(event.get("event", "?"))
+    line = Text(f"{moment(recorded.get('at'))}  ", style="dim")
+    shown = Text.assemble(line)
+    if incident is not None:
+        shown.append(f"#{clean(incident)}  ", "bold")
+    shown.append(f"{clean(kind):<22}", _EVENTS.get(kind, "bold"))
+    shown.append(sentence(event))
+    if actor := recorded.get("actor"):
+        shown.append(f"  [{clean(actor)}]", "dim")
+    console.print(shown, soft_wrap=True)
+
+
+def _verification(verification: Document) -> Text:
+    told = plain(verification.get("success"))
+    held = f" for {_seconds(verification.get('for_seconds'))}"
+    told.append(f"{held}, within {_seconds(verification.get('within_seconds'))}", "dim")
+    if verification.get("regression"):
+        told.append(f"\nworse if {clean(verification['regression'])}")
+    return told
+
+
+def _approval(grid: Table, approval: Document) -> None:
+    groups = " or ".join(str(group) for group in _list(approval.get("from"))) or "nobody"
+    given = [_map(one) for one in _list(approval.get("given"))]
+    needed = f"{groups} ({len(given)} of {approval.get('needed', '?')} so far)"
+    _row(grid, "may approve", plain(needed + ("; a reason is required" if _needs_reason(approval) else "")))
+    for one in given:
+        reason = f": {one.get('reason')}" if one.get("reason") else ""
+        _row(grid, "approved", plain(f"{one.get('by')} at {moment(one.get('at'))}{reason}"))
+    _row(grid, "expires", plain(moment(approval.get("expires_at"))))
+
+
+def _needs_reason(approval: Document) -> bool:
+    return approval.get("reason_required") is True
+
+
+def _alert(alert: Document) -> Text:
+    labels = _map(alert.get("labels"))
+    ended = alert.get("ends_at")
+    told = plain(labels.get("alertname", alert.get("identity")), "dim" if ended else "red")
+    told.append(f" since {moment(alert.get('starts_at'))}" + (f", ended {moment(ended)}" if ended else ""))
+    return told
+
+
+def _seconds(value: object) -> str:
+    if not isinstance(value, int | float):
+        return clean(value)
+    minutes, seconds = divmod(int(value), 60)
+    return (
+        " ".join(part for part in (f"{minutes} min" * bool(minutes), f"{seconds} s" * bool(seconds)) if part)
+        or "0 s"
+    )
+
+
+def _grid() -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    return grid
+
+
+def _row(grid: Table, name: str, value: Text) -> None:
+    if value.plain.strip():
+        grid.add_row(name, value)
+
+
+def _panel(grid: Table, title: Text) -> RenderableType:
+    return Panel(Group(grid), title=title, title_align="left", box=ROUNDED, expand=False, padding=(1, 2))
+
+
+def _map(value: object) -> Document:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []

@@ -1,0 +1,200 @@
+"""`stanch incidents`: read them, say that you have one, write into it, close it, follow what happens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from receiver.cli.options import (
+    DEFAULT_URL,
+    As,
+    Call,
+    IncidentId,
+    Limit,
+    Output,
+    Reason,
+    TokenFile,
+    Url,
+    examples,
+)
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Incidents and their timelines.",
+    epilog=examples("stanch incidents list --open", "stanch incidents show 17 --timeline"),
+)
+
+TIMELINE_PAGES = 100
+
+
+@app.command(
+    "list",
+    epilog=examples(
+        "stanch incidents list --open",
+        "stanch incidents list --severity P1 --limit 5",
+        "stanch incidents list --output json | jq '.items[].id'",
+    ),
+)
+def list_(
+    only_open: Annotated[bool, typer.Option("--open", help="Only those that are not resolved.")] = False,
+    severity: Annotated[
+        str | None, typer.Option("--severity", "-s", help="P0, P1, P2 or P3.", show_default=False)
+    ] = None,
+    limit: Limit = 20,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    output: As = Output.TEXT,
+) -> None:
+    """List incidents, newest first."""
+    from receiver.cli import screen
+    from receiver.cli.client import connect
+
+    if severity is not None and severity.upper() not in ("P0", "P1", "P2", "P3"):
+        raise typer.BadParameter(f"{severity!r} is no severity: P0, P1, P2 or P3", param_hint="--severity")
+    found = connect(url, token_file).items(
+        "/incidents",
+        limit=limit,
+        open="true" if only_open else None,
+        severity=severity.upper() if severity is not None else None,
+    )
+    if output is Output.JSON:
+        return screen.print_json({"items": found})
+    screen.table(
+        ("ID", "SEVERITY", "STATUS", "OPENED", "PLAN", "TITLE"),
+        [
+            (
+                screen.plain(one.get("id"), "bold"),
+                screen.severity(one.get("severity")),
+                screen.state(one.get("status")),
+                screen.plain(screen.moment(one.get("opened_at"))),
+                _plan(one.get("plan")),
+                screen.plain(one.get("title")),
+            )
+            for one in found
+        ],
+        none="no open incident" if only_open else "no incident",
+    )
+    return None
+
+
+@app.command(epilog=examples("stanch incidents show 17", "stanch incidents show 17 --timeline"))
+def show(
+    incident: IncidentId,
+    timeline: Annotated[bool, typer.Option("--timeline", "-t", help="Everything that happened.")] = False,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    output: As = Output.TEXT,
+) -> None:
+    """Show one incident, and what happened to it."""
+    from receiver.cli import cards, screen
+    from receiver.cli.client import connect
+
+    service = connect(url, token_file)
+    found = service.get(f"/incidents/{incident}")
+    events = []
+    if timeline:
+        after: str | None = None
+        for _ in range(TIMELINE_PAGES):
+            page = service.get(f"/incidents/{incident}/timeline", after=after)
+            events += page.get("items", [])
+            if (after := page.get("next_cursor")) is None:
+                break
+    if output is Output.JSON:
+        return screen.print_json({**found, "timeline": events} if timeline else found)
+    console = screen.out()
+    console.print(cards.incident_card(found))
+    for recorded in events:
+        cards.event_line(console, recorded)
+    return None
+
+
+@app.command(epilog=examples("stanch incidents ack 17"))
+def ack(
+    incident: IncidentId,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    output: As = Output.TEXT,
+) -> None:
+    """Say that you have it; the pages stop."""
+    _tell(incident, "ack", None, f"incident {incident} is yours", Call(url, token_file, output))
+
+
+@app.command(epilog=examples('stanch incidents note 17 "the database team is looking"'))
+def note(
+    incident: IncidentId,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to write into the timeline.")],
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    output: As = Output.TEXT,
+) -> None:
+    """Write something into the timeline."""
+    told = f"noted in incident {incident}"
+    _tell(incident, "note", text, told, Call(url, token_file, output))
+
+
+@app.command(epilog=examples('stanch incidents close 17 --reason "bad release 1.8.2, rolled back"'))
+def close(
+    incident: IncidentId,
+    reason: Reason,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    output: As = Output.TEXT,
+) -> None:
+    """Close it with its cause; what still fires is held until it ends."""
+    told = f"incident {incident} is closed"
+    _tell(incident, "close", reason, told, Call(url, token_file, output))
+
+
+@app.command(epilog=examples("stanch incidents watch", "stanch incidents watch --incident 17 --output json"))
+def watch(
+    incident: Annotated[
+        int | None,
+        typer.Option(
+            "--incident", "-i", help="Only this one; ends when it is resolved.", min=1, show_default=False
+        ),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    output: As = Output.TEXT,
+) -> None:
+    """Follow everything that happens, live; Ctrl-C ends it."""
+    from receiver.cli import cards, screen
+    from receiver.cli.client import connect
+    from receiver.cli.following import follow
+
+    console = screen.out()
+    for told in follow(connect(url, token_file), say=screen.complain):
+        if incident is not None and told.get("incident") != incident:
+            continue
+        if output is Output.JSON:
+            screen.print_json(told, indent=None)
+        else:
+            cards.event_line(console, told, incident=told.get("incident"))
+        event = told.get("event")
+        kind = event.get("event") if isinstance(event, dict) else None
+        if incident is not None and kind in ("Resolved", "ClosedByHand"):
+            return
+
+
+def _tell(incident: int, what: str, reason: str | None, told: str, call: Call) -> None:
+    from receiver.cli import screen
+    from receiver.cli.client import connect
+
+    body = {} if reason is None else {"reason": reason}
+    found = connect(call.url, call.token_file).post(f"/incidents/{incident}/{what}", body)
+    if call.output is Output.JSON:
+        return screen.print_json(found)
+    screen.out().print(screen.plain(told))
+    return None
+
+
+def _plan(progress: object) -> Text:
+    from receiver.cli import screen
+
+    if not isinstance(progress, dict):
+        return screen.plain("-")
+    return screen.plain(progress.get("plan_id")).append(" ").append_text(screen.state(progress.get("state")))

@@ -1,0 +1,76 @@
+"""`stanch policy`: check policy files before they are put where the service reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from receiver.cli.failures import NOT_WELL, USAGE, Failure
+from receiver.cli.options import Output, examples
+
+app = typer.Typer(
+    no_args_is_help=True, help="Policy files.", epilog=examples("stanch policy check policies/")
+)
+
+
+@app.callback()
+def _family() -> None:
+    # With a callback a lone command stays a command of its own.
+    pass
+
+
+@app.command(
+    epilog=examples(
+        "stanch policy check", "stanch policy check policies/", "stanch policy check mine.yaml --format json"
+    )
+)
+def check(
+    path: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[PATH]", help="A file or a folder. Default: the pack that comes with the package."
+        ),
+    ] = None,
+    form: Annotated[
+        Output, typer.Option("--format", "--output", "-o", help="text for people, json for programs.")
+    ] = Output.TEXT,
+) -> None:
+    """Check policy files: every complaint with its place and what to write instead."""
+    from receiver.cli import screen
+    from receiver.packaged import policies, read_files
+    from receiver.policy.loading import load
+    from receiver.probes.catalogue import FACTS
+    from remediations.registry import catalogue
+
+    try:
+        folder = path if path is not None else policies()
+        if not folder.exists():
+            raise Failure(f"{folder}: there is no such file or folder", code=USAGE)
+        files = read_files(folder)
+    except UnicodeDecodeError as error:
+        raise Failure(f"{path}: a file is not UTF-8 text", code=USAGE) from error
+    except OSError as error:
+        raise Failure(f"{error.filename or path}: {error.strerror or error}", code=USAGE) from error
+    if not files:
+        raise Failure(f"{folder}: there is no YAML file", code=USAGE)
+    loaded = load(files, catalogue=catalogue(), probe_facts=FACTS)
+    ok = loaded.policies is not None
+    if form is Output.JSON:
+        screen.print_json(
+            {
+                "ok": ok,
+                "files": sorted(files),
+                "complaints": [complaint.as_json() for complaint in loaded.complaints],
+            }
+        )
+    else:
+        console = screen.out()
+        for complaint in loaded.complaints:
+            console.print(screen.plain(str(complaint), lines=True), soft_wrap=True)
+        if loaded.policies is not None:
+            found = f"all is well: policies {len(loaded.policies.policies)}, files {len(files)}"
+            console.print(screen.plain(found, "green"))
+    if not ok:
+        raise typer.Exit(NOT_WELL)

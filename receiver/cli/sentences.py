@@ -1,0 +1,159 @@
+"""Each event of a timeline as one sentence for people; pure, over the API's own documents.
+
+A newer service may tell events that this release does not know: those are shown by their name and fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from receiver.cli.screen import clean, moment
+
+Event = Mapping[str, Any]
+
+MAX_CHARACTERS = 600
+
+
+def sentence(event: Event) -> str:
+    """What happened, in words; harmless on a terminal."""
+    kind = str(event.get("event", "?"))
+    words = _WORDS.get(kind)
+    told = words(event) if words is not None else _fields(event)
+    told = clean(told)
+    return told if len(told) <= MAX_CHARACTERS else told[: MAX_CHARACTERS - 1] + "…"
+
+
+def _fields(event: Event) -> str:
+    return ", ".join(f"{name}={value}" for name, value in event.items() if name != "event")
+
+
+def _joined(value: Any, between: str = ", ") -> str:
+    return between.join(str(part) for part in value) if isinstance(value, list | tuple) else str(value or "")
+
+
+def _labels(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return ""
+    return ", ".join(f"{name}={one}" for name, one in sorted(value.items()) if name != "alertname")
+
+
+def _target(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return str(value or "")
+    return f"{value.get('kind', '')} {value.get('namespace', '')}/{value.get('name', '')}"
+
+
+def _classified(event: Event) -> str:
+    severity = event.get("severity") or "unknown"
+    values = event.get("value")
+    measured = (
+        ", ".join(f"{name} {_value(one)}" for name, one in sorted(values.items()))
+        if isinstance(values, Mapping)
+        else ""
+    )
+    return f"{severity}: {event.get('reason') or event.get('rule', '')}" + (f" ({measured})" * bool(measured))
+
+
+def _value(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, int | float) else "no data"
+
+
+def _diagnosed(event: Event) -> str:
+    facts, missing = event.get("facts"), event.get("missing")
+    found = f"{len(facts)} facts" if isinstance(facts, Mapping) else "facts"
+    if isinstance(missing, Mapping) and missing:
+        lacking = "; ".join(f"{name}: {why}" for name, why in sorted(missing.items()))
+        return f"{found}; not to be had: {lacking}"
+    return found
+
+
+def _asked(event: Event) -> str:
+    who = _joined(event.get("groups"), " or ")
+    again = f", asked for the {event['round']}. time" if (event.get("round") or 1) != 1 else ""
+    return (
+        f"{event.get('plan_id')} waits for {event.get('count', 1)} of {who} "
+        f"until {moment(event.get('expires_at'))}{again}"
+    )
+
+
+def _expired(event: Event) -> str:
+    again = event.get("ask_again_at")
+    then = f"asked again at {moment(again)}" if again else "nobody is asked again"
+    return f"nobody answered {event.get('plan_id')} in time; {then}"
+
+
+def _executed(event: Event) -> str:
+    receipt = event.get("receipt")
+    target = _target(receipt.get("target")) if isinstance(receipt, Mapping) else ""
+    more = "" if event.get("last", True) else "; more steps follow"
+    return f"{event.get('plan_id')} was carried out, once, on {target}{more}"
+
+
+def _settled(event: Event) -> str:
+    done = "it happened" if event.get("done") else "it did not happen"
+    return f"{event.get('by')} looked at {event.get('plan_id')}: {done} ({event.get('reason')})"
+
+
+def _interrupted(event: Event) -> str:
+    until = f"; now until {moment(event['until'])}" if event.get("until") else ""
+    return f"{event.get('reason')}{until}"
+
+
+def _alert(event: Event) -> str:
+    labels = event.get("labels")
+    name = labels.get("alertname", event.get("identity")) if isinstance(labels, Mapping) else ""
+    return f"{name} fires since {moment(event.get('starts_at'))} ({_labels(labels)})"
+
+
+_WORDS: Mapping[str, Callable[[Event], str]] = {
+    "Opened": lambda e: str(e.get("title", "")),
+    "AlertFired": _alert,
+    "AlertResolved": lambda e: f"an alert ended at {moment(e.get('ends_at'))} ({e.get('how', 'resolved')})",
+    "AlertHeld": lambda e: f"whether it still fires cannot be told: {e.get('reason')}",
+    "Reopened": lambda e: "the same thing fires again",
+    "Classified": _classified,
+    "DowngradeProposed": lambda e: f"it looks like {e.get('severity')} now: {e.get('reason')}",
+    "Diagnosed": _diagnosed,
+    "Planned": lambda e: f"{e.get('plan_id')}: {e.get('summary')}",
+    "NothingApplies": lambda e: _joined(e.get("reasons"), "; "),
+    "ApprovalRequested": _asked,
+    "ApprovalSuspended": lambda e: f"{e.get('plan_id')} rests while nothing fires",
+    "ApprovalGiven": lambda e: (
+        f"{e.get('by')} says yes to {e.get('plan_id')}. {e.get('reason') or ''}".strip()
+    ),
+    "Approved": lambda e: f"{e.get('plan_id')} by {_joined(e.get('by'))}",
+    "Denied": lambda e: f"{e.get('plan_id')} by {e.get('by')}: {e.get('reason')}",
+    "ApprovalExpired": _expired,
+    "PlanVoided": lambda e: f"{e.get('plan_id')} no longer fits: {e.get('reason')}",
+    "Refused": lambda e: f"{e.get('plan_id')} was not carried out: {_joined(e.get('objections'), '; ')}",
+    "ExecutionStarted": lambda e: f"{e.get('plan_id')} begins on {_target(e.get('target'))}",
+    "Executed": _executed,
+    "AlreadySo": lambda e: f"{e.get('plan_id')}: {e.get('reason')}",
+    "NotDone": lambda e: f"{e.get('plan_id')} did not happen: {e.get('reason')}",
+    "EffectUnknown": lambda e: (
+        f"whether {e.get('plan_id')} was carried out is not known ({e.get('reason')}); "
+        f"stanch plans settle {e.get('plan_id')}"
+    ),
+    "EffectSettled": _settled,
+    "InPlace": lambda e: f"{e.get('plan_id')}: {e.get('sentence')}",
+    "Verified": lambda e: f"{e.get('plan_id')} helped: {e.get('summary')}",
+    "StillSick": lambda e: (
+        f"{e.get('plan_id')} {'made it worse' if e.get('worse') else 'did not help'}: {e.get('summary')}"
+    ),
+    "Inconclusive": lambda e: f"whether {e.get('plan_id')} helped cannot be told: {e.get('summary')}",
+    "UndoAsked": lambda e: (
+        f"undo {e.get('plan_id')}? {e.get('reason')}; stanch plans undo or keep {e.get('plan_id')}"
+    ),
+    "UndoApproved": lambda e: f"{e.get('plan_id')} is undone, says {e.get('by')}: {e.get('reason')}",
+    "Undone": lambda e: f"{e.get('plan_id')} was undone; the fields are as before",
+    "UndoImpossible": lambda e: f"{e.get('plan_id')} cannot be undone: {e.get('reason')}",
+    "MonitoringStarted": lambda e: f"until {moment(e.get('until'))}: {e.get('reason')}",
+    "MonitoringInterrupted": _interrupted,
+    "ReadyToResolve": lambda e: str(e.get("reason", "")),
+    "Escalated": lambda e: str(e.get("reason", "")),
+    "Acknowledged": lambda e: f"{e.get('by')} has it",
+    "Noted": lambda e: f"{e.get('by')}: {e.get('text')}",
+    "Resolved": lambda e: f"by {e.get('by')}: {e.get('cause')}",
+    "ClosedByHand": lambda e: f"by {e.get('by')} while alerts fire: {e.get('reason')}",
+}

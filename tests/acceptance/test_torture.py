@@ -1,0 +1,254 @@
+"""Kill -9 at every place and at random: nothing that was acknowledged is lost, nothing is written twice.
+
+The cluster runs in a process of its own and makes trouble too: it delays, drops, loses answers and lands
+requests late. A seeded sample runs with the suite; `make torture` runs the whole of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from real_service import ClusterProcess, ServiceProcess
+from shop import firing, ill_shop, manifests, names, write_policies
+
+FAILING = Path(__file__).parent.parent / "parts" / "failing_service.py"
+# Everything that happens to an approved plan ends in one of these.
+DONE = {"executed", "watched", "verified", "still-sick", "inconclusive", "undo-asked", "already-so"}
+NOT_DONE = {"void", "refused"}
+UNKNOWN = {"unknown-effect"}
+TROUBLE = (
+    {"kind": "lose-answer"},
+    {"kind": "drop"},
+    {"kind": "delay", "seconds": 0.4},
+    {"kind": "answer-late", "seconds": 0.4},
+    {"kind": "land-late", "seconds": 1.5},
+    {"kind": "refuse", "status": 503},
+    {"kind": "refuse", "status": 429},
+)
+
+
+@dataclass
+class Arena:
+    """The service under torture, its cluster, and what was acknowledged so far."""
+
+    service: ServiceProcess
+    cluster: ClusterProcess
+    session: aiohttp.ClientSession
+    acknowledged: set[str] = field(default_factory=set)
+    killed: int = 0
+
+    async def deliver(self, app: str) -> None:
+        """Send until it is acknowledged, as Alertmanager does."""
+        body = firing(app)
+        while app not in self.acknowledged:
+            with suppress(aiohttp.ClientError, TimeoutError, OSError):
+                if await self.service.post_alerts(body, self.session) == 200:
+                    self.acknowledged.add(app)
+                    return
+            await asyncio.sleep(0.1)
+
+    async def approve_for_ever(self) -> None:
+        """Say yes to everything that waits."""
+        while True:
+            for plan in await self.plans():
+                if plan["state"] == "awaiting-approval":
+                    with suppress(aiohttp.ClientError, TimeoutError, OSError):
+                        body = {"reason": "torture", "digest": plan["digest"]}
+                        await self.service.api("POST", f"plans/{plan['id']}/approve", body)
+            await asyncio.sleep(0.1)
+
+    async def plans(self) -> list[dict[str, Any]]:
+        """Every plan; none while the service is away."""
+        try:
+            _, document = await self.service.api("GET", "plans?limit=200")
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return []
+        items: list[dict[str, Any]] = document.get("items", [])
+        return items
+
+    async def restart(self, environment: dict[str, str] | None = None) -> None:
+        """Kill it, and start it again over the same store."""
+        if self.service.running:
+            self.service.kill()
+        self.killed += 1
+        await self.service.start(environment=environment)
+
+    async def until_over(self, apps: set[str], *, within: float) -> dict[str, dict[str, Any]]:
+        """Wait until each of these has a plan that ended; the newest plan of each."""
+        end = time.monotonic() + within
+        newest: dict[str, dict[str, Any]] = {}
+        while time.monotonic() < end:
+            newest = {}
+            for plan in await self.plans():
+                newest.setdefault(str(plan["target"]).rsplit("/", 1)[1], plan)
+            over = DONE | NOT_DONE | UNKNOWN
+            if all(app in newest and newest[app]["state"] in over for app in apps):
+                return newest
+            await asyncio.sleep(0.2)
+        states = {app: newest.get(app, {}).get("state") for app in sorted(apps)}
+        raise AssertionError(f"not over within {within} s: {states}\n{self.service.log_tail()}")
+
+    def landed(self) -> Counter[str]:
+        """How many writes of cures changed each Deployment (fences and dry runs are none)."""
+        cures = [call for call in self.cluster.writes() if "/spec/template" in str(call["body"])]
+        return Counter(str(call["path"]).rsplit("/", 1)[1] for call in cures if call["status"] == 200)
+
+    async def check(self, apps: set[str], newest: dict[str, dict[str, Any]]) -> None:
+        """What must hold whatever happened."""
+        assert {app: n for app, n in self.landed().items() if n > 1} == {}
+        for app in apps:
+            if newest[app]["state"] in DONE:
+                assert self.landed()[app] == 1, f"{app} is {newest[app]['state']} without a write"
+        _, document = await self.service.api("GET", "alerts?limit=200")
+        assert self.acknowledged <= {item["labels"]["app"] for item in document["items"]}
+        unknown = sorted(app for app in apps if newest[app]["state"] in UNKNOWN)
+        assert unknown == [], "nobody else wrote, so nothing may be unknown"
+
+
+@asynccontextmanager
+async def arena(folder: Path, url: str, *, apps: int, failing: bool = False) -> AsyncIterator[Arena]:
+    """Everything in place, and nothing wrong yet but the shop itself."""
+    policies = write_policies(folder / "policies")
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        prometheus = await enter(ill_shop())
+        cluster = await enter(ClusterProcess(folder, manifests(names(apps))))
+        service = ServiceProcess(
+            folder / "service",
+            store=url,
+            cluster_url=cluster.url,
+            prometheus_url=prometheus.url,
+            policies=policies,
+            command=[sys.executable, str(FAILING), "serve"] if failing else None,
+        )
+        stack.push_async_callback(service.stop)
+        timeout = aiohttp.ClientTimeout(total=5)
+        session = await enter(aiohttp.ClientSession(timeout=timeout))
+        found = Arena(service, cluster, session)
+        approving = asyncio.create_task(found.approve_for_ever())
+        stack.callback(approving.cancel)
+        yield found
+
+
+async def die_at(found: Arena, app: str, place: int) -> None:
+    """Let the service die at this place while it cares for this patient, and see it through afterwards."""
+    await found.service.start(
+        environment={"FAILPOINT_AT": str(place), "FAILPOINT_AFTER": f"after {_keeper(found)}.keep"}
+    )
+    delivering = asyncio.create_task(found.deliver(app))
+    end = time.monotonic() + 8
+    while found.service.running and time.monotonic() < end:
+        await asyncio.sleep(0.05)
+    await found.restart()
+    await delivering
+    newest = await found.until_over({app}, within=40)
+    await found.check({app}, newest)
+    await found.service.stop()
+
+
+def _keeper(found: Arena) -> str:
+    store = found.service.settings["STANCH_STORE"]
+    return "SqliteStore" if store.startswith("sqlite") else "PostgresStore"
+
+
+async def count_places(found: Arena, app: str) -> int:
+    """How many places one patient's care passes, found by running it once."""
+    log = found.service.folder / "places"
+    await found.service.start(
+        environment={"FAILPOINT_LOG": str(log), "FAILPOINT_AFTER": f"after {_keeper(found)}.keep"}
+    )
+    await found.deliver(app)
+    await found.until_over({app}, within=30)
+    await found.service.stop()
+    passed = log.read_text(encoding="utf-8").splitlines()
+    sent = max(number for number, place in enumerate(passed) if place == "after Cluster.patch")
+    return sent + 12
+
+
+async def places(folder: Path, url: str, *, sample: int | None, seed: int) -> None:
+    """Die at each place, or at a seeded sample of them."""
+    async with arena(folder, url, apps=sample + 1 if sample is not None else 200, failing=True) as found:
+        total = await count_places(found, "api-0")
+        assert total >= 60
+        chosen = list(range(1, total + 1))
+        if sample is not None:
+            chosen = sorted(random.Random(seed).sample(chosen, sample))
+        for number, place in enumerate(chosen[:199], start=1):
+            await die_at(found, f"api-{number}", place)
+        print(f"died at {len(chosen)} of {total} places")
+
+
+async def at_random(folder: Path, url: str, *, apps: int, kills: int, seed: int) -> None:
+    """Kill it again and again while alerts arrive, plans are approved and the cluster makes trouble."""
+    dice = random.Random(seed)
+    async with arena(folder, url, apps=apps) as found:
+        await found.service.start()
+        wanted = set(names(apps))
+
+        async def deliver_all() -> None:
+            for app in sorted(wanted):
+                await found.deliver(app)
+                await asyncio.sleep(dice.uniform(0, 0.2))
+
+        delivering = asyncio.create_task(deliver_all())
+        for _ in range(kills):
+            order = {**dice.choice(TROUBLE), "method": "PATCH", "path": "/deployments/", "dry_run": False}
+            await found.cluster.fault(**order)
+            await asyncio.sleep(dice.uniform(0.05, 1.5))
+            await found.restart()
+        await delivering
+        newest = await found.until_over(wanted, within=120)
+        await found.check(wanted, newest)
+        print(f"killed {found.killed} times: {Counter(plan['state'] for plan in newest.values())}")
+
+
+def store_at(kind: str, folder: Path, request: pytest.FixtureRequest) -> str:
+    """The address of a fresh store of this kind."""
+    if kind == "sqlite":
+        return f"sqlite:///{folder / 'stanch.sqlite3'}"
+    make: Callable[[], str] = request.getfixturevalue("fresh_database")
+    return make()
+
+
+STORES = pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+
+
+@STORES
+async def test_a_death_at_some_places_loses_and_repeats_nothing(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    await places(tmp_path, store_at(kind, tmp_path, request), sample=4, seed=20261123)
+
+
+@STORES
+async def test_a_few_random_deaths_under_load_lose_and_repeat_nothing(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    await at_random(tmp_path, store_at(kind, tmp_path, request), apps=8, kills=5, seed=7)
+
+
+@pytest.mark.long
+@STORES
+async def test_a_death_at_every_place_loses_and_repeats_nothing(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    await places(tmp_path, store_at(kind, tmp_path, request), sample=None, seed=0)
+
+
+@pytest.mark.long
+@STORES
+async def test_two_hundred_random_deaths_under_load_lose_and_repeat_nothing(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    await at_random(tmp_path, store_at(kind, tmp_path, request), apps=150, kills=200, seed=11)
