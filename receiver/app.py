@@ -120,7 +120,7 @@ async def serving(
         raise PermanentError("\n".join(problems))
     loaded = read_policies(settings.policies)
     if loaded.policies is None:
-        raise PermanentError("\n".join(complaint.text() for complaint in loaded.complaints))
+        raise PermanentError("\n".join(str(complaint) for complaint in loaded.complaints))
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=200))
@@ -269,7 +269,7 @@ async def _follow_policies(world: World, counters: Counters, worker: Worker, fol
                 worker.wake()
             continue
         if found is not None:
-            words = "\n".join(complaint.text() for complaint in found.complaints)
+            words = "\n".join(str(complaint) for complaint in found.complaints)
         if words != complained:
             complained = words
             counters.policy_reloads["refused"] += 1

@@ -56,10 +56,13 @@ def classify(
         return Judgement(measured, f"{measured}: {rule.expr}", value, reason, True)
     if open_above:
         # A worse level is undecided: the label may raise, and nothing lowers.
-        found = worst([severity for severity in (measured, labelled) if severity is not None])
         gaps = "; ".join(reason for _, reason in unknown)
+        if measured is not None and (labelled is None or not labelled.worse_than(measured)):
+            rule = next(rule for severity, rule in held if severity is measured)
+            reason = f"{rule.expr}; not measurable: {gaps}"
+            return Judgement(measured, f"{measured}: {rule.expr}", value, reason[:1000], False)
         return Judgement(
-            found, "severity label", value, f"{label_reason}; not measurable: {gaps}"[:1000], False
+            labelled, "severity label", value, f"{label_reason}; not measurable: {gaps}"[:1000], False
         )
     return Judgement(
         None if labelled is None else Severity.P3,
@@ -75,19 +78,23 @@ def _held(rule: LevelRule, series: Series, *, every: timedelta, now: datetime) -
     steps = max(0, math.ceil(rule.for_ / every))
     moments = [now - every * step for step in range(steps, -1, -1)]
     missing = 0
-    reason = ""
+    reason = unmet = ""
     for moment in moments:
         value = {name: _at(points, moment, every) for name, points in series.items()}
         truth, why = evaluate(rule.expr, value)
+        if truth is Truth.FALSE:
+            # One moment without it decides, whatever is missing at the others.
+            return Truth.FALSE, ""
         if truth is Truth.TRUE and rule.requires is not None:
             truth, why = evaluate(rule.requires, value)
             if truth is Truth.FALSE:
-                return Truth.UNKNOWN, f"{rule.requires} does not hold"
-        if truth is Truth.FALSE:
-            return Truth.FALSE, ""
+                unmet = f"{rule.requires} does not hold"
+                continue
         if truth is Truth.UNKNOWN:
             missing += 1
             reason = why
+    if unmet:
+        return Truth.UNKNOWN, unmet
     last_missing = missing > 0 and len(moments) == 1
     if missing > MISSING_ALLOWED or last_missing:
         return Truth.UNKNOWN, reason

@@ -23,10 +23,13 @@ METHODS = ("startsWith", "endsWith", "contains", "matches", "size")
 MAX_BRACKETS = 20
 
 # A condition cannot name a query, probe or fact by one of these.
-RESERVED = frozenset(
-    "true false null in as break const continue else for function if import let loop package namespace return "
-    "var void while and or not labels target baseline".split()
-)
+# fmt: off
+RESERVED = frozenset({
+    "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if",
+    "import", "let", "loop", "package", "namespace", "return", "var", "void", "while", "and", "or",
+    "not", "labels", "target", "baseline",
+})
+# fmt: on
 
 
 class _Marker:
@@ -42,6 +45,7 @@ ANY = _Marker("anything")
 TEXTS = _Marker("texts")
 
 _QUOTED = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
+_DANGLING = re.compile(r"&&|\|\||[<>=!]=?|==|[-+*/%?:.(\[,]")
 _WORDS = {"and": "&&", "or": "||", "not": "!"}
 _OTHER_LANGUAGE = re.compile(r"\b(?P<word>and|or|not)\b|(?<![=!<>])(?P<assign>=)(?![=~])|(?P<unequal><>)")
 _FUNCTION_KINDS = {"size": 1, "int": 1, "double": 1.0, "string": ""}
@@ -164,10 +168,15 @@ def _parse(expression: str) -> Any:
     try:
         tree = _parser().parse(expression)
     except CELParseError as error:
-        offset = _offset(expression, error.line, error.column)
-        rest = expression[offset:].split()
-        message = f'CEL: "{rest[0][:40]}" is not expected here' if rest else "CEL: the expression ends too early"
-        raise _Unparsed(Problem(message, _remedy(expression), offset)) from error
+        begin = _offset(expression, error.line, error.column)
+        rest = expression[begin:].split()
+        if not rest or _DANGLING.fullmatch("".join(rest)):
+            end = len(expression.rstrip())
+            raise _Unparsed(
+                Problem("CEL: the expression ends too early", _remedy(expression), end)
+            ) from error
+        message = f'CEL: "{rest[0][:40]}" is not expected here'
+        raise _Unparsed(Problem(message, _remedy(expression), begin)) from error
     try:
         check_syntax(expression)
     except ValueError as error:
@@ -197,13 +206,22 @@ def _tried(expression: str, samples: Mapping[str, Any], walk: _Walk) -> list[Pro
     if walk.open:
         return []
     values = {
-        name: {label: "x" for label in walk.texts.get(name, ())} if sample is TEXTS else sample
-        for name, sample in samples.items()
+        name: dict.fromkeys(walk.texts.get(name, ()), "x")
+        if samples[name] is TEXTS
+        else _known(samples[name])
+        for name in walk.roots
     }
     _, reason = evaluate(expression, values)
     if not reason or reason.startswith(("there is no", "division by zero", "index out of bounds")):
         return []
     return [Problem(f"CEL: it cannot be evaluated: {reason}")]
+
+
+def _known(sample: Any) -> Any:
+    """The sample without the parts that have no schema; those were not used."""
+    if isinstance(sample, Mapping):
+        return {name: _known(value) for name, value in sample.items() if not isinstance(value, _Marker)}
+    return sample
 
 
 class _Walk:
@@ -265,7 +283,9 @@ class _Walk:
     def _need_bool(self, node: Any, bound: Mapping[str, Any], operator: str) -> None:
         kind = _kind(self.kind(node, bound))
         if kind not in ("bool", "anything"):
-            self._complain(node, f"{operator} needs true or false, this is {kind}", "compare it with something")
+            self._complain(
+                node, f"{operator} needs true or false, this is {kind}", "compare it with something"
+            )
 
     def _relation(self, node: Any, bound: Mapping[str, Any]) -> Any:
         parts = [child for child in node.children if child is not None]
@@ -404,7 +424,9 @@ class _Walk:
             if found is TEXTS:
                 self.texts.setdefault(_path(node.children[0]) or "", set()).add(name)
             elif isinstance(found, Mapping) and name not in found:
-                self._complain(index, f'there is no "{name}"', did_you_mean(name, map(str, found), of="it has"))
+                self._complain(
+                    index, f'there is no "{name}"', did_you_mean(name, map(str, found), of="it has")
+                )
             elif isinstance(found, Mapping):
                 return found[name]
         if found is TEXTS:
@@ -424,7 +446,9 @@ class _Walk:
         if method in MACROS:
             return self._macro(node, bound)
         if method == "map":
-            self._complain_at(place, "the macro map is not allowed", f"there are {', '.join(MACROS)}", length=3)
+            self._complain_at(
+                place, "the macro map is not allowed", f"there are {', '.join(MACROS)}", length=3
+            )
             return ANY
         found = self.kind(owner, bound)
         for argument in arguments:
@@ -447,11 +471,15 @@ class _Walk:
         arguments = _arguments(node)
         variable = _path(arguments[0]) if len(arguments) == 2 else None
         if variable is None or "." in variable:
-            self._complain_at(place, f"{name} takes a name and a condition", f"write list.{name}(x, x == ...)")
+            self._complain_at(
+                place, f"{name} takes a name and a condition", f"write list.{name}(x, x == ...)"
+            )
             return ANY
         if self._in_macro:
             # 60 items nested four deep are 13 million steps: the engine has no limit of its own.
-            self._complain_at(place, f"{name} inside another macro is not allowed", "take it apart", length=len(name))
+            self._complain_at(
+                place, f"{name} inside another macro is not allowed", "take it apart", length=len(name)
+            )
             return ANY
         found = self.kind(node.children[0], bound)
         if _kind(found) not in ("a list", "an object", "anything"):
@@ -460,7 +488,13 @@ class _Walk:
         self._in_macro = True
         self._need_bool(arguments[1], {**bound, variable: item}, name)
         self._in_macro = False
-        return list(found) if name == "filter" and isinstance(found, list | tuple) else ANY if name == "filter" else True
+        return (
+            list(found)
+            if name == "filter" and isinstance(found, list | tuple)
+            else ANY
+            if name == "filter"
+            else True
+        )
 
     def _ident_arg(self, node: Any, bound: Mapping[str, Any]) -> Any:
         name = str(node.children[0])
@@ -495,7 +529,13 @@ class _Walk:
         self._complain_at(start, message, hint, length=max(1, end - start))
 
     def _complain_at(
-        self, offset: int, message: str, hint: str = "", *, length: int = 1, severity: Severity = Severity.ERROR
+        self,
+        offset: int,
+        message: str,
+        hint: str = "",
+        *,
+        length: int = 1,
+        severity: Severity = Severity.ERROR,
     ) -> None:
         self.problems.append(Problem(f"CEL: {message}", hint, offset, length, severity))
 
@@ -573,9 +613,12 @@ def _inner(node: Any) -> Any:
             return node
 
 
-_WRAPPERS = frozenset(
-    "expr conditionalor conditionaland relation addition multiplication unary member primary paren_expr".split()
-)
+# fmt: off
+_WRAPPERS = frozenset({
+    "expr", "conditionalor", "conditionaland", "relation", "addition", "multiplication", "unary",
+    "member", "primary", "paren_expr",
+})
+# fmt: on
 
 
 def _path(node: Any) -> str | None:

@@ -41,7 +41,7 @@ _OTHERWISE_IN_1_1 = re.compile(
     r"|[-+]?[0-9]+(?::[0-5]?[0-9])+(?:\.[0-9_]*)?"
     r"|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt ].*)?"
 )
-_OPENS_WITH_INDICATOR = re.compile(r"^\s*(?:- +)*(?:\{ *)?[\w.\"']+:\s+(?P<value>(?P<sign>[!&*\[{|>@`%\"'?]).*)$")
+_OPENS_WITH_INDICATOR = re.compile(r"(?:^|[\s{,])[\w.]+:\s+(?P<sign>[!&*\[|>@`%\"'?])")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,13 @@ class Document:
     complaints: list[Complaint] = field(default_factory=list)
 
     def complain(
-        self, at: Node | int, message: str, hint: str = "", *, severity: Severity = Severity.ERROR, length: int = 1
+        self,
+        at: Node | int,
+        message: str,
+        hint: str = "",
+        *,
+        severity: Severity = Severity.ERROR,
+        length: int = 1,
     ) -> None:
         """Note a finding at a node or at an offset of the text; a broken node is noted already."""
         if isinstance(at, ScalarNode):
@@ -213,7 +219,9 @@ class _Builder:
             if isinstance(event, DocumentStartEvent):
                 documents += 1
                 if event.version is not None or event.tags:
-                    self._refuse(event, "YAML directives are not allowed", "remove the line that starts with %")
+                    self._refuse(
+                        event, "YAML directives are not allowed", "remove the line that starts with %"
+                    )
                 if documents > 1:
                     self._refuse(event, "a file holds one document", "put what follows --- into its own file")
                     return root
@@ -244,8 +252,11 @@ class _Builder:
     def _marked(self, event: Any) -> bool:
         tag = getattr(event.ctag, "handle", None) or getattr(event.ctag, "suffix", None)
         if tag:
+            # With a tag before an anchor (`!paused && x`), the event's mark is the anchor's.
+            written = f"{event.ctag.handle or ''}{event.ctag.suffix or ''}"
+            index = self._document.text.rfind(written, 0, event.end_mark.index)
             hint = f"if an expression begins with !: {QUOTE_IT}"
-            self._refuse(event, "YAML tags are not allowed", hint)
+            self._document.complain(max(index, 0), "YAML tags are not allowed", hint)
             return True
         if event.anchor:
             self._refuse(event, "YAML anchors are not allowed", "write the value where it is used")
@@ -260,7 +271,9 @@ class _Builder:
             self._document.complain(
                 node,
                 f"{event.value} is read otherwise by YAML 1.1 (Helm, PyYAML)",
-                f'quote it: "{event.value}"',
+                f'quote it: "{event.value}"'
+                if not event.value.isdigit()
+                else f"write {event.value.lstrip('0')}",
             )
         return node
 
@@ -303,11 +316,16 @@ def _complain_about_syntax(document: Document, error: MarkedYAMLError) -> None:
     line_start = document.text.rfind("\n", 0, index) + 1
     line = document.text[line_start:].split("\n", 1)[0].rstrip("\r")
     hint = ""
-    if (found := _OPENS_WITH_INDICATOR.match(line)) is not None:
-        sign = found.group("sign")
+    if document.complaints and document.complaints[-1].line == document.text.count("\n", 0, index) + 1:
+        # A tag or an alias on this line is said already, and is why the rest of it cannot be read.
+        return
+    before = line[: index - line_start + 1] if index >= line_start else line
+    if found := list(_OPENS_WITH_INDICATOR.finditer(before)):
+        sign = found[-1].group("sign")
         hint = f"a value that begins with {sign} means something else to YAML: {QUOTE_IT}"
-        if index >= line_start:
-            index = line_start + found.start("value")
+        index = line_start + found[-1].start("sign")
+    elif "expected ',' or" in problem:
+        hint = f"inside {{...}} and [...] a comma or a bracket ends a value: {QUOTE_IT}"
     elif "mapping values are not allowed" in problem:
         hint = f'": " ends a key: {QUOTE_IT}'
     elif "\\t" in problem:

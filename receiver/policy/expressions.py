@@ -66,5 +66,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"there is no {text}"
     if text.startswith("Undefined variable or function: "):
-        return f"there is no value for {text.split(': ', 1)[1].split('.')[0]}"
+        name = text.split(": ", 1)[1].split(".")[0].strip("'")
+        return f"there is no value for {name}"
     return text[:200]

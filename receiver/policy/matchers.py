@@ -151,6 +151,8 @@ def _pattern(pattern: str, offset: int) -> list[Problem]:
         )
     if re.search(r"^\^|(?<!\\)\$$", pattern):
         problems.append(
-            Problem("patterns are anchored already", "leave out ^ and $", offset, len(pattern), Severity.WARNING)
+            Problem(
+                "patterns are anchored already", "leave out ^ and $", offset, len(pattern), Severity.WARNING
+            )
         )
     return problems

@@ -19,7 +19,7 @@ from receiver.policy.model import (
     TargetTemplate,
 )
 
-_LOOK_UP = re.compile(r"\{\{\s*labels\.([a-zA-Z_][a-zA-Z0-9_]*)\s*\}\}")
+LOOK_UP = re.compile(r"\{\{\s*labels\.([a-zA-Z_][a-zA-Z0-9_]*)\s*\}\}")
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 API_VERSIONS = {"Deployment": "apps/v1"}
@@ -107,10 +107,10 @@ def resolve_target(template: TargetTemplate, labels: Mapping[str, str]) -> Objec
 
 
 def _filled(template: str, labels: Mapping[str, str]) -> str | NotApplicable:
-    missing = [name for name in _LOOK_UP.findall(template) if not labels.get(name)]
+    missing = [name for name in LOOK_UP.findall(template) if not labels.get(name)]
     if missing:
         return NotApplicable(f"the alert has no label {missing[0]!r}, which the target needs")
-    return _LOOK_UP.sub(lambda found: labels[found.group(1)], template)
+    return LOOK_UP.sub(lambda found: labels[found.group(1)], template)
 
 
 def _title(labels: Mapping[str, str]) -> str:

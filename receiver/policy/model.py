@@ -38,7 +38,7 @@ class Matcher:
         found = labels.get(self.label, "")
         if self.operator in ("=", "!="):
             return (found == self.value) is (self.operator == "=")
-        return (re.fullmatch(self.value, found) is not None) is (self.operator == "=~")
+        return (re.fullmatch(self.value, found, re.ASCII) is not None) is (self.operator == "=~")
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,19 @@ from receiver.policy.complaints import Problem, Severity, did_you_mean
 MAX_CHARACTERS = 4096
 MAX_BRACKETS = 50
 
-FUNCTIONS = tuple(
-    "abs absent absent_over_time ceil changes clamp clamp_max clamp_min day_of_month day_of_week day_of_year "
-    "days_in_month delta deriv exp floor histogram_count histogram_fraction histogram_quantile histogram_sum "
-    "holt_winters hour idelta increase irate label_replace label_join ln log2 log10 minute month predict_linear "
-    "rate resets round scalar sgn sort sort_desc sqrt time timestamp vector year avg_over_time min_over_time "
-    "max_over_time sum_over_time count_over_time quantile_over_time stddev_over_time stdvar_over_time "
-    "last_over_time present_over_time acos asin atan cos sin tan deg rad pi".split()
+# fmt: off
+FUNCTIONS = (
+    "abs", "absent", "absent_over_time", "ceil", "changes", "clamp", "clamp_max", "clamp_min",
+    "day_of_month", "day_of_week", "day_of_year", "days_in_month", "delta", "deriv", "exp", "floor",
+    "histogram_count", "histogram_fraction", "histogram_quantile", "histogram_sum", "holt_winters",
+    "hour", "idelta", "increase", "irate", "label_replace", "label_join", "ln", "log2", "log10",
+    "minute", "month", "predict_linear", "rate", "resets", "round", "scalar", "sgn", "sort",
+    "sort_desc", "sqrt", "time", "timestamp", "vector", "year", "avg_over_time", "min_over_time",
+    "max_over_time", "sum_over_time", "count_over_time", "quantile_over_time", "stddev_over_time",
+    "stdvar_over_time", "last_over_time", "present_over_time", "acos", "asin", "atan", "cos", "sin",
+    "tan", "deg", "rad", "pi",
 )
+# fmt: on
 _MANY_KEPT = frozenset({"topk", "bottomk", "count_values", "limitk", "limit_ratio"})
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 _QUOTED = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|`[^`]*`")
@@ -34,7 +39,10 @@ def check(query: str) -> list[Problem]:
         return [Problem("PromQL: the query is empty")]
     if len(query) > MAX_CHARACTERS:
         return [
-            Problem(f"PromQL: the query has {len(query)} characters; {MAX_CHARACTERS} are allowed", "use a recording rule")
+            Problem(
+                f"PromQL: the query has {len(query)} characters; {MAX_CHARACTERS} are allowed",
+                "use a recording rule",
+            )
         ]
     if (problem := _brackets(query)) is not None:
         return [problem]
@@ -44,7 +52,9 @@ def check(query: str) -> list[Problem]:
         return [_explained(query, str(error))]
     if isinstance(tree, promql_parser.MatrixSelector | promql_parser.StringLiteral):
         given = "a range" if isinstance(tree, promql_parser.MatrixSelector) else "text"
-        return [Problem(f"PromQL: the query gives {given}, not numbers", "wrap it in rate(...) or sum(...)", 0)]
+        return [
+            Problem(f"PromQL: the query gives {given}, not numbers", "wrap it in rate(...) or sum(...)", 0)
+        ]
     if (why := _many(tree)) is not None:
         return [
             Problem(
@@ -140,9 +150,8 @@ def _brackets(query: str) -> Problem | None:
             opened.append((letter, offset))
             if len(opened) > MAX_BRACKETS:
                 return Problem(f"PromQL: brackets more than {MAX_BRACKETS} deep", offset=offset)
-        elif letter in _PAIRS:
-            if not opened or opened.pop()[0] != _PAIRS[letter]:
-                return Problem(f'PromQL: "{letter}" closes nothing', offset=offset)
+        elif letter in _PAIRS and (not opened or opened.pop()[0] != _PAIRS[letter]):
+            return Problem(f'PromQL: "{letter}" closes nothing', offset=offset)
     if re.search(r"[-+!]{20}", "".join(bare.split())):
         return Problem("PromQL: too many signs in a row")
     if opened:
@@ -168,5 +177,7 @@ def _explained(query: str, message: str) -> Problem:
         return Problem(f"PromQL: {message}", hint, place.start() if place else None, len(found[1]))
     if (found := re.search(r"illegal regex for (.*)$", message)) is not None:
         place_of = query.find(found[1])
-        return Problem(f"PromQL: {message}", offset=place_of if place_of >= 0 else None, length=len(found[1]) or 1)
+        return Problem(
+            f"PromQL: {message}", offset=place_of if place_of >= 0 else None, length=len(found[1]) or 1
+        )
     return Problem(f"PromQL: {message}")

@@ -63,7 +63,7 @@ def judge(
         worse = _trailing(rules.regression, recent, bad)
         if worse and worse[-1][0] - worse[0][0] >= rules.regression_for:
             return Verdict(Outcome.WORSE, f"{rules.regression} for {_words(rules.regression_for)}")
-    good = _trailing(rules.success, recent, bad)
+    good = _trailing(rules.success, recent, bad, over_gaps=True)
     if good and good[-1][0] - good[0][0] >= rules.success_for and len(good) >= rules.min_samples:
         return Verdict(
             Outcome.IMPROVED, f"{rules.success} for {_words(rules.success_for)} over {len(good)} samples"
@@ -109,12 +109,22 @@ def thinned(points: Sequence[Point], since: datetime) -> tuple[tuple[float, Mapp
 
 
 def _trailing(
-    expression: str, points: Sequence[Point], constants: Mapping[str, Mapping[str, float | None]]
+    expression: str,
+    points: Sequence[Point],
+    constants: Mapping[str, Mapping[str, float | None]],
+    *,
+    over_gaps: bool = False,
 ) -> list[Point]:
-    """The unbroken run of points up to the last one at which the expression held."""
+    """The run of points up to the last one at which the expression held.
+
+    A point without data ends it; with ``over_gaps`` only the last one does, and others are left out: the
+    number of samples asked for says how many may be.
+    """
     run: list[Point] = []
     for point in reversed(points):
         truth, _ = evaluate(expression, {**point[1], **constants})
+        if over_gaps and run and truth is Truth.UNKNOWN:
+            continue
         if truth is not Truth.TRUE:
             break
         run.append(point)

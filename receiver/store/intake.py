@@ -59,7 +59,8 @@ class AlertRow:
 
 def waiting(tx: Connection, *, limit: int, lock: bool = True) -> list[Waiting]:
     """The oldest unread deliveries; with ``lock``, kept from other readers until this transaction ends."""
-    statement = select(deliveries).where(deliveries.c.done_at.is_(None)).order_by(deliveries.c.id).limit(limit)
+    unread = select(deliveries).where(deliveries.c.done_at.is_(None))
+    statement = unread.order_by(deliveries.c.id).limit(limit)
     rows = tx.execute(statement.with_for_update(skip_locked=True) if lock else statement)
     return [
         Waiting(

@@ -89,7 +89,7 @@ async def explain(
     if policies is None:
         loaded = read_policies(settings.policies)
         if loaded.policies is None:
-            raise PermanentError("\n".join(complaint.text() for complaint in loaded.complaints))
+            raise PermanentError("\n".join(str(complaint) for complaint in loaded.complaints))
         policies = loaded.policies
     shadowed = tuple(_shadowed(policy) for policy in policies.policies)
     assert settings.prometheus_url is not None

@@ -228,14 +228,14 @@ STORES = pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 async def test_a_death_at_some_places_loses_and_repeats_nothing(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    await places(tmp_path, store_at(kind, tmp_path, request), sample=4, seed=20261123)
+    await places(tmp_path, store_at(kind, tmp_path, request), sample=2, seed=20261123)
 
 
 @STORES
 async def test_a_few_random_deaths_under_load_lose_and_repeat_nothing(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    await at_random(tmp_path, store_at(kind, tmp_path, request), apps=8, kills=5, seed=7)
+    await at_random(tmp_path, store_at(kind, tmp_path, request), apps=6, kills=4, seed=7)
 
 
 @pytest.mark.long

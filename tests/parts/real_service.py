@@ -157,6 +157,9 @@ class ServiceProcess:
 
     def launch(self, *, environment: Mapping[str, str] | None = None) -> None:
         """Start it and do not wait."""
+        if self._process is not None:
+            # The one before is dead; this lets go of its log.
+            self._process.stop()
         self._process = RealProcess(
             self._command, log=self.log, environment={**self.settings, **(environment or {})}
         )

@@ -44,7 +44,6 @@ INSIDE = InsideFacts(
     runs_on_target=0,
     runs_of_policy=0,
     runs_in_cluster=0,
-    runs_for_incident=0,
     failed_runs=0,
     target_held_by=None,
     pre_image_stored=True,

@@ -410,9 +410,9 @@ def test_single_users_are_not_yet_approvers(loader: Loader) -> None:
 def test_default_rules_need_their_approvers_too(good: str, loader: Loader) -> None:
     text = good.replace("    disruptive: {from: [sre], count: 1}\n", "")
     few = "apiVersion: stanch/v1\nkind: Approvers\nspec:\n  sre: {groups: [sre]}\n"
-    assert [
-        c.message for c in loader(text, approvers=few).errors
-    ] == ['"oncall" is not in any Approvers file']
+    assert [c.message for c in loader(text, approvers=few).errors] == [
+        '"oncall" is not in any Approvers file'
+    ]
 
 
 def test_the_model_carries_the_groups_behind_the_names(good: str, loader: Loader) -> None:

@@ -28,7 +28,12 @@ RULES = Verification(
 )
 BASELINE = {"err": 0.30}
 WINDOW = 21  # points of five minutes at every 15 s, both ends included
-GOOD, SICK, WORSE = 0.001, 0.25, 0.40
+GOOD: float | None = 0.001
+SICK: float | None = 0.25
+WORSE: float | None = 0.40
+THRESHOLD: float | None = 0.01
+A_FIFTH_MORE: float | None = 0.36
+NO_DATA: float | None = None
 
 
 def points(values: Sequence[float | None]) -> list[Point]:
@@ -44,22 +49,22 @@ def outcome(values: Sequence[float | None]) -> Outcome:
 OUTCOMES: dict[str, tuple[list[float | None], Outcome]] = {
     "good for the whole window": ([GOOD] * WINDOW, Outcome.IMPROVED),
     "good for a moment less": ([GOOD] * (WINDOW - 1), Outcome.WAIT),
-    "exactly at the threshold is not below it": ([0.01] * WINDOW, Outcome.WAIT),
+    "exactly at the threshold is not below it": ([THRESHOLD] * WINDOW, Outcome.WAIT),
     "sick first, then good for the whole window": ([SICK] * 10 + [GOOD] * WINDOW, Outcome.IMPROVED),
     "one sick sample starts the window anew": ([GOOD] * 20 + [SICK] + [GOOD] * 5, Outcome.WAIT),
-    "a lost scrape does not": ([GOOD] * 10 + [None] + [GOOD] * 10, Outcome.IMPROVED),
-    "five lost scrapes leave sixteen": ([GOOD] * 8 + [None] * 5 + [GOOD] * 8, Outcome.IMPROVED),
-    "six leave too few": ([GOOD] * 8 + [None] * 6 + [GOOD] * 7, Outcome.WAIT),
-    "the newest sample must have data": ([GOOD] * (WINDOW - 1) + [None], Outcome.WAIT),
+    "a lost scrape does not": ([GOOD] * 10 + [NO_DATA] + [GOOD] * 10, Outcome.IMPROVED),
+    "five lost scrapes leave sixteen": ([GOOD] * 8 + [NO_DATA] * 5 + [GOOD] * 8, Outcome.IMPROVED),
+    "six leave too few": ([GOOD] * 8 + [NO_DATA] * 6 + [GOOD] * 7, Outcome.WAIT),
+    "the newest sample must have data": ([GOOD] * (WINDOW - 1) + [NO_DATA], Outcome.WAIT),
     "worse for two minutes": ([WORSE] * 9, Outcome.WORSE),
     "worse for less": ([WORSE] * 8, Outcome.WAIT),
     "worse, but not any more": ([WORSE] * 8 + [SICK], Outcome.WAIT),
-    "a fifth more exactly is not worse": ([0.36] * 9, Outcome.WAIT),
-    "worse with a gap is not told": ([WORSE] * 5 + [None] + [WORSE] * 4, Outcome.WAIT),
+    "a fifth more exactly is not worse": ([A_FIFTH_MORE] * 9, Outcome.WAIT),
+    "worse with a gap is not told": ([WORSE] * 5 + [NO_DATA] + [WORSE] * 4, Outcome.WAIT),
     "sick to the end": ([SICK] * 61, Outcome.NOT_IMPROVED),
-    "no data to the end": ([None] * 61, Outcome.INCONCLUSIVE),
-    "too few samples to the end": ([None] * 46 + [SICK] * 15, Outcome.INCONCLUSIVE),
-    "good samples with gaps to the end": ([GOOD, *[None] * 4] * 12 + [None], Outcome.INCONCLUSIVE),
+    "no data to the end": ([NO_DATA] * 61, Outcome.INCONCLUSIVE),
+    "too few samples to the end": ([NO_DATA] * 46 + [SICK] * 15, Outcome.INCONCLUSIVE),
+    "good samples with gaps to the end": ([GOOD, *[NO_DATA] * 4] * 12 + [NO_DATA], Outcome.INCONCLUSIVE),
 }
 
 
