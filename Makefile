@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: help setup run serve test check deps lock bench torture long docs chart clean
+.PHONY: help setup run serve test check deps lock bench torture long docs clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -71,6 +71,9 @@ bench: $(VENV)/.dev ## the speed table: ratios measured in one run
 
 torture: $(VENV)/.dev ## kill -9 two hundred times, on both stores
 	@$(BIN)/python -m pytest -m long tests/acceptance/test_torture.py $(ARGS)
+
+docs: $(VENV)/.run ## make the README's picture anew from a run of the demo
+	@$(BIN)/python -m receiver.trials.picture
 
 lock: ## write both locks anew (needs uv)
 	$(UV) pip compile pyproject.toml --extra build --universal --generate-hashes --no-header --no-annotate -q -o requirements.lock

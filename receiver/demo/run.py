@@ -24,6 +24,7 @@ from typing import Any
 
 import aiohttp
 import structlog
+from rich.console import Console
 
 from receiver.app import Service, serving
 from receiver.clients import cluster
@@ -76,12 +77,12 @@ def main(options: DemoOptions) -> int:
     return 130
 
 
-async def run(options: DemoOptions) -> int:
+async def run(options: DemoOptions, console: Console | None = None) -> int:
     """The demo in this event loop. Raises NotFound for an unknown scenario."""
     scenario = find_scenario(options.scenario)
     _quiet_logs()
     clock = WorldClock(speed=options.speed)
-    screen = Screen(output=options.output, clock=clock)
+    screen = Screen(output=options.output, clock=clock, console=console)
     people = People()
     with tempfile.TemporaryDirectory(prefix="stanch-demo-") as folder:
         async with (
