@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, assert_never
 
 import structlog
 from sqlalchemy import Connection
@@ -25,7 +25,15 @@ from receiver.pipeline.counters import Counters
 from receiver.pipeline.joining import follow
 from receiver.pipeline.recording import record
 from receiver.pipeline.world import World
-from receiver.policy.absence import Presence, RuleSays, SourceSays, is_gone, presence
+from receiver.policy.absence import (
+    Doubt,
+    Presence,
+    RuleSays,
+    SourceSays,
+    is_gone,
+    presence,
+    settle_doubt,
+)
 from receiver.store import intake, timeline
 from receiver.store.intake import AlertRow
 
@@ -39,25 +47,40 @@ ACTOR = "reconcile"
 
 @dataclass(frozen=True)
 class _Heard:
-    """One round: what each Alertmanager lists (None: no answer), by our identity."""
+    """One round: what each Alertmanager lists (None: no answer), by our identity, and when it was asked."""
 
+    asked_at: datetime
     listings: tuple[Listing | None, ...]
     ours: Mapping[str, ListedAlert]
+
+    def managers(self) -> list[SourceSays]:
+        """What each says of an alert that none of them lists."""
+        return [
+            SourceSays(None, timedelta(0))
+            if listing is None
+            else SourceSays(False, self.asked_at - listing.up_since)
+            for listing in self.listings
+        ]
 
 
 async def reconcile(world: World, counters: Counters, state: Mapping[str, Any]) -> dict[str, Any]:
     """One round; returns what the next one needs."""
-    if not world.alertmanagers:
-        return dict(state)
     heard = await _listen(world)
-    firing = await world.store.read(intake.firing_alerts)
-    rules = await _ask_rules(world, [row for row in firing if row.listed and row.identity not in heard.ours])
+    firing = await world.store.read(intake.firing_alerts) if world.alertmanagers else []
+    doubted = await world.store.read(intake.doubted_alerts)
+    missing = [row.identity for row in firing if row.listed and row.identity not in heard.ours]
+    unheard = [row for row in (*firing, *doubted) if row.identity not in heard.ours]
+    asked = [row for row in unheard if row.listed or row.doubted_at is not None]
+    rules = await _ask_rules(world, asked)
     absent_since: dict[str, float] = dict(state.get("absent_since", {}))
-    now = world.clock.now()
 
     def body(tx: Connection) -> dict[str, float]:
-        _take_in(world, counters, tx, heard, now)
-        return _judge_absence(world, counters, tx, heard, firing, rules, absent_since, now)
+        # All rows in one statement: two would take their locks in another order than the intake does.
+        known = intake.load_alerts(tx, {*heard.ours, *rules})
+        _take_in(world, counters, tx, heard, known)
+        _settle_doubts(world, counters, tx, heard, [known[row.identity] for row in doubted], rules)
+        missed = {identity: known[identity] for identity in missing}
+        return _judge_absence(world, counters, tx, heard, missed, rules, absent_since)
 
     return {"absent_since": await world.store.write(body)}
 
@@ -71,6 +94,7 @@ async def _listen(world: World) -> _Heard:
             return None
         return found
 
+    asked_at = world.clock.now()
     listings = await asyncio.gather(*(ask(manager) for manager in world.alertmanagers))
     ours: dict[str, ListedAlert] = {}
     for listing in listings:
@@ -81,7 +105,7 @@ async def _listen(world: World) -> _Heard:
                 # One peer that has it unsilenced is enough for it to be active.
                 if known is None or known.suppressed:
                     ours[identity] = alert
-    return _Heard(tuple(listings), ours)
+    return _Heard(asked_at, tuple(listings), ours)
 
 
 async def _ask_rules(world: World, rows: Sequence[AlertRow]) -> Mapping[str, RuleSays]:
@@ -90,13 +114,17 @@ async def _ask_rules(world: World, rows: Sequence[AlertRow]) -> Mapping[str, Rul
     names = sorted({row.labels.get("alertname", "") for row in rows})
     answers = dict(zip(names, await asyncio.gather(*(_ask_rule(world, name) for name in names)), strict=True))
     found: dict[str, RuleSays] = {}
+    answering = True
     for row in rows:
         rule = answers[row.labels.get("alertname", "")]
         firing: bool | None = None
-        if rule.answered:
+        if rule.answered and answering:
             try:
                 firing = await world.prometheus.firing(_rule_labels(world, row), at=now)
-            except (TemporaryError, PermanentError):
+            except TemporaryError:
+                # Asking on would wait for the timeout once an alert, longer than this duty is ours.
+                answering = False
+            except PermanentError:
                 firing = None
         found[row.identity] = RuleSays(firing, rule.evaluated_ago, rule.interval, rule.for_, rule.answered)
     return found
@@ -121,16 +149,20 @@ async def _ask_rule(world: World, name: str) -> RuleSays:
     return RuleSays(None, ago, max(rule.interval for rule in rules), max(rule.for_ for rule in rules))
 
 
-def _take_in(world: World, counters: Counters, tx: Connection, heard: _Heard, now: datetime) -> None:
-    """Alerts that the sources have and nobody delivered, and doubtful ones that a source confirms."""
-    known = intake.load_alerts(tx, heard.ours)
+def _take_in(
+    world: World, counters: Counters, tx: Connection, heard: _Heard, known: dict[str, AlertRow]
+) -> None:
+    """Alerts that the sources have and nobody delivered, and ended ones that a source says fire."""
     changed: list[AlertRow] = []
     for identity, listed in sorted(heard.ours.items()):
         row = known.get(identity)
-        if row is None and (listed.suppressed or now - listed.starts_at < MAY_BE_ON_ITS_WAY):
+        young = heard.asked_at - listed.starts_at < MAY_BE_ON_ITS_WAY
+        # Without the name of our receiver, whose alert it is cannot be told: only known ones are followed.
+        ours = world.place.receiver is not None
+        if row is None and (listed.suppressed or young or not ours):
             continue
         if row is None:
-            row = _new_row(world, identity, listed, now)
+            row = known[identity] = _new_row(world, identity, listed, heard.asked_at)
             counters.reconciled["taken_in"] += 1
             log.info(
                 "an alert that nobody delivered",
@@ -138,15 +170,55 @@ def _take_in(world: World, counters: Counters, tx: Connection, heard: _Heard, no
                 alertname=listed.labels.get("alertname"),
             )
         before = row.open
+        opens = before is None and not listed.suppressed and (row.doubted_at is not None or not young)
+        if row.listed and not row.absent_rounds and not opens:
+            continue
         row.listed = True
         row.absent_rounds = 0
-        told = Firing(min(listed.starts_at, now), witnessed_at=now)
-        doubted = before is None and not listed.suppressed
-        if doubted:
-            row.facts = row.facts.with_firing(told)
-            row.doubted_at = None
+        if opens:
+            _witness(row, min(listed.starts_at, heard.asked_at), at=heard.asked_at)
         changed.append(row)
         follow(world, tx, row, before, incidents=set(), actor=ACTOR)
+    intake.save_alerts(tx, changed)
+
+
+def _witness(row: AlertRow, starts_at: datetime, *, at: datetime) -> None:
+    # Against a known end only what was seen later counts. Without one, the firing may end at any moment,
+    # also at one that lies before we asked.
+    row.facts = row.facts.with_firing(Firing(starts_at, witnessed_at=at if row.facts.endings else None))
+    row.doubted_at = None
+
+
+def _settle_doubts(
+    world: World,
+    counters: Counters,
+    tx: Connection,
+    heard: _Heard,
+    doubted: Sequence[AlertRow],
+    rules: Mapping[str, RuleSays],
+) -> None:
+    """Doubtful firings that no Alertmanager lists: Prometheus may know, or nobody can be asked."""
+    changed: list[AlertRow] = []
+    for row in sorted(doubted, key=lambda row: row.identity):
+        if row.open is not None or row.doubted_at is None or row.identity not in rules:
+            continue
+        found = settle_doubt(heard.managers(), rules[row.identity])
+        match found:
+            case Doubt.OPEN:
+                continue
+            case Doubt.REFUTED:
+                row.doubted_at = None
+            case Doubt.CONFIRMED | Doubt.UNREACHABLE:
+                _witness(row, max(firing.starts_at for firing in row.facts.firings), at=heard.asked_at)
+                follow(world, tx, row, None, incidents=set(), actor=ACTOR)
+            case _:
+                assert_never(found)
+        if found is Doubt.UNREACHABLE and row.incident_id is not None:
+            _hold(
+                world, tx, row.incident_id, "a late message says that it fires, and no source could be asked"
+            )
+        counters.reconciled[f"doubt_{found.value}"] += 1
+        changed.append(row)
     intake.save_alerts(tx, changed)
 
 
@@ -169,37 +241,40 @@ def _judge_absence(
     counters: Counters,
     tx: Connection,
     heard: _Heard,
-    firing: Sequence[AlertRow],
+    missed: Mapping[str, AlertRow],
     rules: Mapping[str, RuleSays],
-    absent_since: dict[str, float],
-    now: datetime,
+    absent_since: Mapping[str, float],
 ) -> dict[str, float]:
-    since = {row.identity: absent_since[row.identity] for row in firing if row.identity in absent_since}
-    known = intake.load_alerts(tx, [row.identity for row in firing if row.identity in rules])
+    """Count the rounds of those that no source has; the result is since when each of them is missing."""
+    now, managers = heard.asked_at, heard.managers()
+    since: dict[str, float] = {}
+    unknown: dict[int, set[str]] = {}
     changed: list[AlertRow] = []
-    for identity, row in sorted(known.items()):
-        rule = rules[identity]
-        managers = [
-            SourceSays(None, timedelta(0)) if listing is None else SourceSays(False, now - listing.up_since)
-            for listing in heard.listings
-        ]
-        found, reason = presence(managers, rule)
+    for identity, row in sorted(missed.items()):
+        if row.open is None:
+            continue
+        found, reason = presence(managers, rules[identity])
         if found is Presence.ABSENT:
-            since.setdefault(identity, now.timestamp())
+            # A round that was interrupted by another answer starts anew.
+            first = absent_since.get(identity, now.timestamp()) if row.absent_rounds else now.timestamp()
             row.absent_rounds += 1
-            first = timeline.moment(since[identity])
-            if is_gone(row.absent_rounds, first_absent_at=first, now=now, rule=rule):
+            first_absent_at = timeline.moment(first)
+            if is_gone(row.absent_rounds, first_absent_at=first_absent_at, now=now, rule=rules[identity]):
                 counters.reconciled["gone"] += 1
-                _end(world, tx, row, first)
-                since.pop(identity, None)
+                _end(world, tx, row, first_absent_at)
+                row.absent_rounds = 0
+            else:
+                since[identity] = first
         else:
             row.absent_rounds = 0
-            since.pop(identity, None)
             if found is Presence.HELD:
                 counters.reconciled["held"] += 1
-                _hold(world, tx, row, reason)
+                if row.incident_id is not None:
+                    unknown.setdefault(row.incident_id, set()).add(reason)
         changed.append(row)
     intake.save_alerts(tx, changed)
+    for incident_id, reasons in sorted(unknown.items()):
+        _hold(world, tx, incident_id, "; ".join(sorted(reasons)))
     return since
 
 
@@ -211,10 +286,8 @@ def _end(world: World, tx: Connection, row: AlertRow, ended_at: datetime) -> Non
     follow(world, tx, row, before, incidents=set(), actor=ACTOR)
 
 
-def _hold(world: World, tx: Connection, row: AlertRow, reason: str) -> None:
-    if row.incident_id is None:
-        return
-    held = timeline.lock(tx, row.incident_id)
+def _hold(world: World, tx: Connection, incident_id: int, reason: str) -> None:
+    held = timeline.lock(tx, incident_id)
     words = f"stale: {reason}"
     if held.incident.open and held.incident.stale != words:
         record(world, tx, held, [ev.AlertHeld(words)], actor=ACTOR, due_at=world.clock.now())

@@ -49,22 +49,52 @@ class Presence(StrEnum):
 
 
 def presence(managers: Sequence[SourceSays], rule: RuleSays) -> tuple[Presence, str]:
-    """Whether this round is evidence for firing, for absence, or for nothing."""
+    """Whether this round is evidence for firing, for absence, or for nothing, and then why.
+
+    The words stay the same from round to round: they are written to the timeline when they change.
+    """
     if any(manager.listed for manager in managers) or rule.firing is True:
         return Presence.PRESENT, ""
+    if not managers:
+        return Presence.HELD, "no Alertmanager is configured"
     silent = sum(manager.listed is None for manager in managers)
     if silent:
         return Presence.HELD, f"{silent} of {len(managers)} Alertmanagers did not answer"
-    young = [manager for manager in managers if manager.up_for < UP_FOR]
-    if young:
-        return Presence.HELD, f"an Alertmanager is up for {_words(young[0].up_for)} only"
+    if any(manager.up_for < UP_FOR for manager in managers):
+        return Presence.HELD, f"an Alertmanager is up for less than {_words(UP_FOR)}"
     if not rule.answered or rule.firing is None:
         return Presence.HELD, "Prometheus did not answer"
     if rule.evaluated_ago is None:
         return Presence.HELD, "Prometheus has no rule of that name"
-    if rule.evaluated_ago > rule.interval * FRESH_INTERVALS:
-        return Presence.HELD, f"the rule was last evaluated {_words(rule.evaluated_ago)} ago"
+    if not _fresh(rule):
+        return Presence.HELD, f"the rule was not evaluated for {FRESH_INTERVALS} of its intervals"
     return Presence.ABSENT, ""
+
+
+class Doubt(StrEnum):
+    """What becomes of a firing that started before its alert was said to have ended."""
+
+    CONFIRMED = "confirmed"
+    REFUTED = "refuted"
+    UNREACHABLE = "unreachable"
+    OPEN = "open"
+
+
+def settle_doubt(managers: Sequence[SourceSays], rule: RuleSays) -> Doubt:
+    """Whether a doubtful firing is true; ``UNREACHABLE`` counts as firing, and is said.
+
+    A source that does not answer cannot refute it, and a page too many is better than one too few. ``OPEN``
+    is asked again in the next round: everybody answered, and nobody could know.
+    """
+    if any(manager.listed for manager in managers) or rule.firing is True:
+        return Doubt.CONFIRMED
+    if rule.firing is False and _fresh(rule):
+        return Doubt.REFUTED
+    if managers and all(manager.listed is False and manager.up_for >= UP_FOR for manager in managers):
+        return Doubt.REFUTED
+    if any(manager.listed is None for manager in managers) or not rule.answered:
+        return Doubt.UNREACHABLE
+    return Doubt.OPEN
 
 
 def is_gone(rounds: int, *, first_absent_at: datetime | None, now: datetime, rule: RuleSays) -> bool:
@@ -72,6 +102,10 @@ def is_gone(rounds: int, *, first_absent_at: datetime | None, now: datetime, rul
     if rounds < ROUNDS or first_absent_at is None:
         return False
     return now - first_absent_at >= rule.for_
+
+
+def _fresh(rule: RuleSays) -> bool:
+    return rule.evaluated_ago is not None and rule.evaluated_ago <= rule.interval * FRESH_INTERVALS
 
 
 def _words(duration: timedelta) -> str:

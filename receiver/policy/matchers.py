@@ -53,11 +53,6 @@ def parse(text: str) -> tuple[Matcher | None, list[Problem]]:
     return Matcher(label, operator, value), []
 
 
-def matches_nothing_set(matcher: Matcher) -> bool:
-    """Whether an alert without the label satisfies it."""
-    return matcher.holds({})
-
-
 def _classic(text: str) -> tuple[str, Any, str, int] | Problem:
     whole = _CLASSIC.fullmatch(text)
     if whole is None:

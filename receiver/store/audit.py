@@ -84,7 +84,7 @@ def seal(tx: Connection, *, limit: int = 2000) -> int:
     prev, number = last.hash, last.seal
     for row in rows:
         number += 1
-        name = chained(prev, number, row._mapping)
+        name = chained(prev, number, dict(row._mapping))
         tx.execute(
             update(incident_events)
             .where(incident_events.c.id == row.id)

@@ -119,6 +119,12 @@ def firing_alerts(tx: Connection) -> list[AlertRow]:
     return [alert_row(row) for row in tx.execute(select(alerts).where(alerts.c.firing).order_by(alerts.c.id))]
 
 
+def doubted_alerts(tx: Connection) -> list[AlertRow]:
+    """Every ended alert of which a firing arrived that may be a stale repeat."""
+    doubted = alerts.c.doubted_at.is_not(None) & ~alerts.c.firing
+    return [alert_row(row) for row in tx.execute(select(alerts).where(doubted).order_by(alerts.c.id))]
+
+
 def list_alerts(tx: Connection, *, before: int | None, limit: int) -> list[AlertRow]:
     """The newest first."""
     statement = select(alerts).order_by(alerts.c.id.desc()).limit(limit)

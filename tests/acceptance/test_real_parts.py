@@ -167,7 +167,7 @@ async def test_from_a_real_metric_to_a_cured_cluster(tmp_path: Path) -> None:
 
         # A P1 is watched for an hour; here it is enough that the watching has begun.
         async def monitoring() -> bool:
-            return (await service.incidents())[0]["status"] == "monitoring"
+            return bool((await service.incidents())[0]["status"] == "monitoring")
 
         await until(monitoring, within=60)
         assert [call["status"] for call in cluster.writes()] == [200]

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select
 
+from receiver.domain.alerts import read_notification
 from receiver.domain.incidents import replay
 from receiver.domain.occurrences import Occurrence, occurrences
 from receiver.pipeline import joining
@@ -178,7 +179,7 @@ async def test_a_heartbeat_is_never_an_incident(store: Store) -> None:
 async def test_a_body_that_raises_three_times_is_buried_and_its_neighbours_are_joined(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = joining.read_notification
+    real = read_notification
 
     def raising(body: bytes, **known: object) -> object:
         if b"poison" in body:

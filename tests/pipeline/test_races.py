@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 
 from builders import CAROL, DAVE, alert, labels, notification, policies, policy
 from harness import harness
-from sqlalchemy import insert
+from sqlalchemy import Connection, insert
 from stories import approve, approved, noticed
 
 from receiver.domain.plans import ApprovalRule, Risk
@@ -35,11 +36,9 @@ async def test_a_lock_and_an_execution_cannot_both_be_first(store: Store) -> Non
     async with harness(store) as h:
         await approved(h)
 
-        def lock(tx: object) -> None:
-            pass_gate(tx)  # type: ignore[arg-type]
-            tx.execute(  # type: ignore[attr-defined]
-                insert(security_locks).values(scope="namespace/greenlang", reason="INC-007", at=0.0)
-            )
+        def lock(tx: Connection) -> None:
+            pass_gate(tx)
+            tx.execute(insert(security_locks).values(scope="namespace/greenlang", reason="INC-007", at=0.0))
 
         await asyncio.gather(h.work(), h.world.store.write(lock))
         started = (await h.kinds()).count("ExecutionStarted")
@@ -84,7 +83,7 @@ async def test_one_target_takes_one_change_at_a_time(store: Store) -> None:
     async with harness(store) as h:
         now = h.clock.now()
 
-        def take(plan: str) -> object:
+        def take(plan: str) -> Callable[[Connection], str | None]:
             return lambda tx: effects.take_target(
                 tx, target="Deployment/greenlang/greenlang-api", plan_id=plan, incident_id=1, at=now
             )

@@ -108,10 +108,9 @@ def _config(path: Path, texts: list[str]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", READ)
+# amtool takes several matchers in one entry; here one entry is one matcher.
+@pytest.mark.parametrize("name", [name for name in READ if name != "several"])
 def test_amtool_accepts_and_refuses_the_same(amtool: Path, tmp_path: Path, name: str) -> None:
-    if name == "several":
-        pytest.skip("amtool takes several matchers in one entry; one entry is one matcher here")
     config = _config(tmp_path / "config.yml", [READ[name][0]])
     done = subprocess.run([amtool, "check-config", config], capture_output=True, text=True, timeout=30)
     assert (done.returncode == 0) is (_read(READ[name][0]) is not None), done.stdout + done.stderr
