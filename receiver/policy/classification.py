@@ -74,7 +74,10 @@ def classify(
 
 
 def _held(rule: LevelRule, series: Series, *, every: timedelta, now: datetime) -> tuple[Truth, str]:
-    """Whether the rule held at every point of [now - for, now], at most one of them missing."""
+    """Whether the rule held at every point of [now - for, now], at most one of them missing.
+
+    One that holds now, but not yet for that long, is undecided: it may be what the alert is about.
+    """
     steps = max(0, math.ceil(rule.for_ / every))
     moments = [now - every * step for step in range(steps, -1, -1)]
     missing = 0
@@ -82,6 +85,8 @@ def _held(rule: LevelRule, series: Series, *, every: timedelta, now: datetime) -
     for moment in moments:
         value = {name: _at(points, moment, every) for name, points in series.items()}
         truth, why = evaluate(rule.expr, value)
+        if truth is Truth.FALSE and moment != now and _holds_at(rule, series, every, now):
+            return Truth.UNKNOWN, f"holds now, but not yet for {_words(rule.for_)}"
         if truth is Truth.FALSE:
             # One moment without it decides, whatever is missing at the others.
             return Truth.FALSE, ""
@@ -99,6 +104,12 @@ def _held(rule: LevelRule, series: Series, *, every: timedelta, now: datetime) -
     if missing > MISSING_ALLOWED or last_missing:
         return Truth.UNKNOWN, reason
     return Truth.TRUE, ""
+
+
+def _holds_at(rule: LevelRule, series: Series, every: timedelta, moment: datetime) -> bool:
+    value = {name: _at(points, moment, every) for name, points in series.items()}
+    met = rule.requires is None or evaluate(rule.requires, value)[0] is Truth.TRUE
+    return met and evaluate(rule.expr, value)[0] is Truth.TRUE
 
 
 def _from_labels(rules: Classify, labels: Sequence[Mapping[str, str]]) -> tuple[Severity | None, str]:

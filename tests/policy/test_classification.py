@@ -136,12 +136,13 @@ def _with_history(err: Sequence[float | None], traffic: float = 20.0) -> Judgeme
 
 HISTORIES: dict[str, tuple[list[float | None], Severity | None, bool]] = {
     "the whole time": ([0.5] * 9, P1, True),
-    "not at the beginning": ([0.1, *[0.5] * 8], None, True),
-    "not in the middle": ([*[0.5] * 4, 0.1, *[0.5] * 4], None, True),
+    "now, but not at the beginning": ([0.1, *[0.5] * 8], None, False),
+    "now, but not in the middle": ([*[0.5] * 4, 0.1, *[0.5] * 4], None, False),
+    "neither in the middle nor now": ([*[0.5] * 4, 0.1, *[0.5] * 3, 0.1], None, True),
     "not any more": ([*[0.5] * 8, 0.1], None, True),
     "one point lost": ([*[0.5] * 4, None, *[0.5] * 4], P1, True),
     "two points lost": ([*[0.5] * 3, None, None, *[0.5] * 4], None, False),
-    "two points lost, but one shows health": ([0.1, 0.5, None, None, *[0.5] * 5], None, True),
+    "two points lost, but one shows health": ([0.1, 0.5, None, None, *[0.5] * 4, 0.1], None, True),
     "too short a history": ([0.5] * 7, None, False),
     "a longer history": ([0.0, 0.0, *[0.5] * 9], P1, True),
 }
@@ -151,6 +152,15 @@ HISTORIES: dict[str, tuple[list[float | None], Severity | None, bool]] = {
 def test_for_is_read_from_history(err: list[float | None], wanted: Severity | None, decided: bool) -> None:
     judgement = _with_history(err)
     assert (judgement.severity, judgement.decided) == (wanted, decided)
+
+
+def test_a_level_that_holds_since_a_moment_is_undecided_so_the_label_counts_and_nothing_lowers() -> None:
+    moments = [NOON - EVERY * step for step in range(8, -1, -1)]
+    err = [(at, 0.5 if at == NOON else 0.1) for at in moments]
+    series = {"err": err, "traffic": [(at, 20.0) for at in moments]}
+    judgement = classify(RULES, series, [{"severity": "critical"}], now=NOON)
+    assert (judgement.severity, judgement.decided) == (P1, False)
+    assert "holds now, but not yet for 2m" in judgement.reason
 
 
 def test_too_little_traffic_leaves_it_undecided() -> None:
