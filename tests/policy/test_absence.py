@@ -107,7 +107,9 @@ def test_rounds_without_a_beginning_end_nothing() -> None:
         pytest.param([WITHOUT], DOWN, Doubt.REFUTED, id="an old Alertmanager does not list it"),
         pytest.param([WITHOUT], UNKNOWN_RULE, Doubt.REFUTED, id="not listed, and no rule of that name"),
         pytest.param([SILENT], DOWN, Doubt.UNREACHABLE, id="nobody answers"),
-        pytest.param([WITHOUT, SILENT], UNKNOWN_RULE, Doubt.UNREACHABLE, id="a peer that may have it is silent"),
+        pytest.param(
+            [WITHOUT, SILENT], UNKNOWN_RULE, Doubt.UNREACHABLE, id="a peer that may have it is silent"
+        ),
         pytest.param([], DOWN, Doubt.UNREACHABLE, id="the only source is down"),
         pytest.param([YOUNG], UNKNOWN_RULE, Doubt.OPEN, id="Alertmanager answers, too young to know"),
         pytest.param([YOUNG], OLD, Doubt.OPEN, id="Alertmanager is young and the rule stands still"),

@@ -202,7 +202,7 @@ def test_an_objection_reads_as_a_sentence() -> None:
 
 
 def test_a_webhook_without_dry_runs_is_excused_only_where_the_policy_names_it() -> None:
-    said = 'the dry run was refused: 400 BadRequest: admission webhook "audit.example.com" does not support dry run'
+    said = 'the dry run was refused: 400: admission webhook "audit.example.com" does not support dry run'
     refused = case(dry_run_ok=False, dry_run=said)
     assert ("G8", "dry_run") in objections(refused)
     named = replace(refused, limits=replace(refused.limits, dry_run_unsupported=("audit.example.com",)))

@@ -1,0 +1,307 @@
+"""The service over HTTP: who may post, who may read, what is answered, and what is never shown."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from builders import alert, labels, notification
+from real_service import API_TOKEN, OTHER_TOKEN, SENDER_TOKEN, write_credentials
+
+from receiver import packaged
+from receiver.app import Service, serving
+from receiver.clients import cluster
+from receiver.demo.clock import WorldClock
+from receiver.demo.scenario import scenario
+from receiver.demo.world import CLUSTER, DemoWorld, demo_world
+from receiver.domain.errors import PermanentError, Unavailable
+from receiver.pipeline.world import Timing
+from receiver.settings import Settings
+from receiver.web.routes import document
+
+USERS = "alertmanager:open sesame"
+
+
+class Running:
+    """The service in the demo world, and a client."""
+
+    def __init__(
+        self, service: Service, world: DemoWorld, session: aiohttp.ClientSession, folder: Path
+    ) -> None:
+        self.service = service
+        self.world = world
+        self.session = session
+        self.folder = folder
+
+    async def post(self, body: bytes, **headers: str) -> aiohttp.ClientResponse:
+        """Deliver with these headers."""
+        response = await self.session.post(f"{self.service.url}/api/v1/alerts", data=body, headers=headers)
+        await response.read()
+        return response
+
+    async def send(self, body: bytes) -> int:
+        """Deliver as Alertmanager does."""
+        return (await self.post(body, Authorization=f"Bearer {SENDER_TOKEN}")).status
+
+    async def get(self, path: str, *, token: str | None = API_TOKEN) -> tuple[int, Any]:
+        """Read from the API."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        async with self.session.get(f"{self.service.url}{path}", headers=headers) as response:
+            return response.status, await response.json()
+
+    async def call(self, path: str, body: Any, *, token: str = API_TOKEN) -> tuple[int, Any]:
+        """Act through the API."""
+        headers = {"Authorization": f"Bearer {token}"}
+        async with self.session.post(
+            f"{self.service.url}/api/v1/{path}", json=body, headers=headers
+        ) as response:
+            return response.status, await response.json()
+
+    async def until(self, path: str, wanted: Any) -> Any:
+        """Read until the answer is as wanted."""
+        for _ in range(400):
+            status, found = await self.get(path)
+            if status == 200 and wanted(found):
+                return found
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"{path} never became so: {found}")
+
+
+@pytest.fixture
+async def running(tmp_path: Path) -> AsyncIterator[Running]:
+    """A healthy demo world with the service in it; its clock runs fast."""
+    clock = WorldClock(speed=120)
+    write_credentials(tmp_path)
+    (tmp_path / "webhook-users").write_text(f"{USERS}\n", encoding="utf-8")
+    async with demo_world(scenario("inc-001"), clock) as world, aiohttp.ClientSession() as session:
+        settings = Settings(
+            listen="127.0.0.1:0",
+            store=f"sqlite:///{tmp_path / 'stanch.sqlite3'}",
+            prometheus_url=world.prometheus.url,
+            cluster=CLUSTER,
+            webhook_token_file=tmp_path / "webhook-tokens",
+            webhook_users_file=tmp_path / "webhook-users",
+            api_tokens_file=tmp_path / "api-tokens.yaml",
+            max_body_bytes=200_000,
+        )
+        door = await cluster.connect(url=world.api.url)
+        timing = Timing(poll=timedelta(milliseconds=50))
+        async with serving(settings, clock=clock, door=door, timing=timing) as service:
+            yield Running(service, world, session, tmp_path)
+        await door.close()
+
+
+def a_body(**changes: str) -> bytes:
+    return notification(alert(starts_at=datetime.now(UTC), with_labels=labels(**changes)))
+
+
+async def test_a_delivery_with_a_token_or_a_password_is_kept_and_without_is_refused_and_counted(
+    running: Running,
+) -> None:
+    basic = base64.b64encode(USERS.encode()).decode()
+    assert (await running.post(a_body(), Authorization=f"Bearer {SENDER_TOKEN}")).status == 200
+    assert (await running.post(a_body(), Authorization=f"Basic {basic}")).status == 200
+    wrong = base64.b64encode(b"alertmanager:guess").decode()
+    for headers in (
+        {},
+        {"Authorization": "Bearer guess"},
+        {"Authorization": f"Basic {wrong}"},
+        {"Authorization": "x"},
+    ):
+        assert (await running.post(a_body(), **headers)).status == 401
+    assert running.service.counters.unauthenticated == 4
+    assert running.service.counters.deliveries_kept == 2
+
+
+async def test_tokens_are_rotated_by_editing_their_file(running: Running) -> None:
+    path = running.folder / "webhook-tokens"
+    path.write_text("new-token\n" + SENDER_TOKEN + "\n", encoding="utf-8")
+    assert (await running.post(a_body(), Authorization="Bearer new-token")).status == 200
+    assert await running.send(a_body()) == 200
+    path.write_text("new-token\n", encoding="utf-8")
+    os.utime(path, ns=(1, 1))
+    assert await running.send(a_body()) == 401
+    path.write_text("", encoding="utf-8")
+    assert (await running.post(a_body(), Authorization="Bearer new-token")).status == 200
+
+
+async def test_what_cannot_be_read_is_taken_and_kept_as_a_dead_letter(running: Running) -> None:
+    assert await running.send(b"this is no notification") == 200
+    await running.until("/api/v1/alerts", lambda found: running.service.counters.dead_letters == 1)
+
+
+async def test_a_body_over_the_limit_is_refused_with_413(running: Running) -> None:
+    assert await running.send(b"x" * 200_001) == 413
+
+
+async def test_a_body_of_unknown_length_is_bounded_too(running: Running) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"x" * 10_000
+
+    url = f"{running.service.url}/api/v1/alerts"
+    headers = {"Authorization": f"Bearer {SENDER_TOKEN}"}
+    async with running.session.post(url, data=endless(), headers=headers) as response:
+        assert response.status == 413
+
+
+async def test_when_the_store_is_away_the_answer_is_503_and_the_sender_tries_again(running: Running) -> None:
+    store = running.service.world.store
+    real = store.keep
+
+    async def away(delivery: object) -> None:
+        raise Unavailable("the disk is full")
+
+    store.keep = away  # type: ignore[method-assign]
+    response = await running.post(a_body(), Authorization=f"Bearer {SENDER_TOKEN}")
+    assert response.status == 503
+    assert response.headers["Retry-After"]
+    store.keep = real  # type: ignore[method-assign]
+    assert await running.send(a_body()) == 200
+
+
+async def test_reading_needs_a_token_and_says_so(running: Running) -> None:
+    for path in ("/api/v1/incidents", "/api/v1/plans/P-1", "/api/v1/audit", "/api/v1/events"):
+        status, answer = await running.get(path, token=None)
+        assert status == 401
+        assert "token" in answer["error"]
+        assert (await running.get(path, token="guess"))[0] == 401
+
+
+async def test_health_metrics_and_the_api_document_are_open(running: Running) -> None:
+    assert (await running.get("/healthz", token=None))[1] == {"status": "ok"}
+    assert (await running.get("/readyz", token=None))[1] == {"status": "ready"}
+    assert (await running.get("/openapi.json", token=None))[1] == document()
+    async with running.session.get(f"{running.service.url}/metrics") as response:
+        text = await response.text()
+    for name in ("stanch_deliveries_kept_total", "stanch_unauthenticated_total", "stanch_dead_letters_total"):
+        assert name in text
+
+
+async def test_lists_are_paged_by_a_cursor(running: Running) -> None:
+    for number in range(5):
+        assert await running.send(a_body(app=f"app-{number}")) == 200
+    await running.until("/api/v1/incidents", lambda found: len(found["items"]) == 5)
+    _, first = await running.get("/api/v1/incidents?limit=2")
+    _, second = await running.get(f"/api/v1/incidents?limit=2&cursor={first['next_cursor']}")
+    _, third = await running.get(f"/api/v1/incidents?limit=2&cursor={second['next_cursor']}")
+    ids = [item["id"] for page in (first, second, third) for item in page["items"]]
+    assert ids == [5, 4, 3, 2, 1]
+    assert third["next_cursor"] is None
+    assert (await running.get("/api/v1/incidents?limit=x"))[0] == 400
+    assert (await running.get("/api/v1/alerts?limit=3"))[1]["items"][0]["labels"]["app"] == "app-4"
+
+
+async def test_a_plan_is_seen_and_approved_over_http_and_only_by_who_may(running: Running) -> None:
+    running.world.release_bad()
+    await asyncio.sleep(0)
+    await running.service.world.clock.sleep(timedelta(minutes=4))
+    assert await running.send(a_body()) == 200
+    plan = await running.until("/api/v1/plans", lambda found: bool(found["items"]))
+    assert (await running.call("plans/P-1/approve", {"digest": "0" * 64}))[0] == 409
+    assert (await running.call("plans/P-1/approve", {"surprise": 1}))[0] == 400
+    assert (await running.call("plans/P-77/approve", {}))[0] == 404
+    assert (await running.call("plans/P-1/deny", {"reason": ""}))[0] in (400, 409)
+    shown = plan["items"][0]
+    assert "greenlang/api:1.8.1" in shown["what"]
+    assert "steps" not in shown
+    status, answer = await running.call(
+        "plans/P-1/approve", {"digest": shown["digest"], "reason": "bad release"}
+    )
+    assert (status, answer["state"]) == (200, "approved")
+    assert (await running.call("plans/P-1/approve", {}, token=OTHER_TOKEN))[0] == 409
+    await running.until(
+        "/api/v1/plans/P-1", lambda found: found["state"] in ("executed", "watched", "verified")
+    )
+    assert running.world.real_writes == 1
+
+
+async def test_every_event_is_streamed_and_a_reader_resumes_where_it_was(running: Running) -> None:
+    assert await running.send(a_body()) == 200
+    await running.until("/api/v1/incidents", lambda found: len(found["items"]) == 1)
+    headers = {"Authorization": f"Bearer {API_TOKEN}", "Last-Event-ID": "1"}
+    url = f"{running.service.url}/api/v1/events"
+    async with running.session.get(url, headers=headers) as response:
+        assert response.headers["Content-Type"] == "text/event-stream"
+        lines: list[str] = []
+        async for line in response.content:
+            lines.append(line.decode().strip())
+            if line.startswith(b"data: "):
+                break
+    assert lines[0] == "id: 2"
+    told = json.loads(lines[2].removeprefix("data: "))
+    assert told["event"]["event"] == "AlertFired"
+
+
+async def test_unknown_paths_and_methods_answer_in_json(running: Running) -> None:
+    assert (await running.get("/nothing/here"))[0] == 404
+    assert (await running.call("incidents", {}))[0] == 405
+
+
+async def test_the_kill_switch_and_back(running: Running) -> None:
+    assert (await running.call("pause", {"reason": "stop"}))[1] == {"paused": ["pause by carol: stop"]}
+    assert (await running.call("pause", {"reason": ""}))[0] == 409
+    assert (await running.call("resume", {"reason": "fine"}))[1] == {"paused": []}
+
+
+def test_every_operation_is_described_once() -> None:
+    found = document()
+    operations = [one["operationId"] for path in found["paths"].values() for one in path.values()]
+    assert len(operations) == len(set(operations)) == 24
+    for path, methods in found["paths"].items():
+        for method, one in methods.items():
+            assert one["summary"], f"{method} {path}"
+
+
+async def test_nothing_starts_without_credentials_and_all_complaints_come_at_once() -> None:
+    with pytest.raises(PermanentError) as refused:
+        async with serving(Settings(store="sqlite:////nonexistent/x.sqlite3")):
+            pass
+    text = str(refused.value)
+    for name in ("PROMETHEUS_URL", "KUBE_CONTEXT", "WEBHOOK_TOKEN_FILE", "API_TOKENS_FILE"):
+        assert f"STANCH_{name}" in text
+
+
+async def test_policies_are_followed_and_a_broken_set_changes_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "policies"
+    shutil.copytree(packaged.policies(), folder)
+    write_credentials(tmp_path)
+    clock = WorldClock()
+    async with demo_world(scenario("inc-001"), clock) as world:
+        settings = Settings(
+            listen="127.0.0.1:0",
+            store=f"sqlite:///{tmp_path / 'stanch.sqlite3'}",
+            policies=folder,
+            prometheus_url=world.prometheus.url,
+            webhook_token_file=tmp_path / "webhook-tokens",
+            api_tokens_file=tmp_path / "api-tokens.yaml",
+        )
+        door = await cluster.connect(url=world.api.url)
+        async with serving(settings, clock=clock, door=door) as service:
+            before = service.world.loaded.policies
+            path = folder / "inc-001-high-error-rate.yaml"
+            text = path.read_text(encoding="utf-8")
+            path.write_text(text.replace("mode: propose", "mode: proposed"), encoding="utf-8")
+            await counted(service, "refused")
+            assert service.world.loaded.policies is before
+            path.write_text(text.replace("mode: propose", "mode: shadow"), encoding="utf-8")
+            await counted(service, "taken")
+            assert service.world.loaded.policies.policies[0].mode.value == "shadow"
+        await door.close()
+
+
+async def counted(service: Service, outcome: str) -> None:
+    for _ in range(100):
+        if service.counters.policy_reloads[outcome]:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"policies were never {outcome}")
