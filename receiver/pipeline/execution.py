@@ -27,7 +27,7 @@ from receiver.domain.incidents import Incident
 from receiver.domain.plans import FENCE, MARKER, NotApplicable, Objection, Plan, Receipt, Step
 from receiver.pipeline.claim import Claim
 from receiver.pipeline.facts import Gathered, gather
-from receiver.pipeline.measuring import measure, points_of, worst_of
+from receiver.pipeline.measuring import before_acting, measure, points_of
 from receiver.pipeline.proposal import ask, rebuild
 from receiver.pipeline.recording import record
 from receiver.pipeline.steps import Result
@@ -219,7 +219,8 @@ async def _baseline(world: World, plan: Plan) -> Mapping[str, float | None]:
     now, rules = world.clock.now(), plan.verification
     start = now - rules.baseline
     measured = await measure(world.prometheus, rules.queries, start=start, end=now, step=rules.every)
-    return worst_of(points_of(measured, start=start, end=now, step=rules.every))
+    points = points_of(measured, start=start, end=now, step=rules.every)
+    return before_acting(points, settle=rules.settle)
 
 
 async def _send(world: World, claim: Claim, plan: Plan, opened: _Open) -> Result:

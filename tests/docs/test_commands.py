@@ -1,0 +1,100 @@
+"""Every command in the documentation is run, against a service with an incident in it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from real_service import API_TOKEN, ClusterProcess, ServiceProcess
+from shop import firing, ill_shop, manifests, names, write_policies
+
+ROOT = Path(__file__).parent.parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def commands() -> list[str]:
+    """Each line behind a prompt in a console block."""
+    found: list[str] = []
+    for path in DOCUMENTS:
+        for block in re.findall(r"```console\n(.*?)```", path.read_text(encoding="utf-8"), re.S):
+            found += [line[2:] for line in block.splitlines() if line.startswith("$ ")]
+    return found
+
+
+def in_order() -> list[str]:
+    """Each once, as a reader would go through them; `make` has its own tests, and CI."""
+    return [line for line in dict.fromkeys(commands()) if not line.startswith("make ")]
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[ServiceProcess]:
+    """A service with one incident in it."""
+    async with ill_shop() as prometheus, ClusterProcess(tmp_path, manifests(names(1))) as cluster:
+        service = ServiceProcess(
+            tmp_path / "service",
+            store=f"sqlite:///{tmp_path / 'stanch.sqlite3'}",
+            cluster_url=cluster.url,
+            prometheus_url=prometheus.url,
+            policies=write_policies(tmp_path / "policies"),
+        )
+        async with service:
+            async with aiohttp.ClientSession() as session:
+                assert await service.post_alerts(firing("api-0"), session) == 200
+            yield service
+
+
+async def test_every_command_of_the_documentation_runs(served: ServiceProcess, tmp_path: Path) -> None:
+    reader = tmp_path / "reader"
+    reader.mkdir()
+    (reader / "policies").symlink_to(ROOT / "policies")
+    (reader / ".venv").symlink_to(Path(sys.prefix))
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("STANCH_")},
+        "STANCH_URL": served.url,
+        "STANCH_TOKEN": API_TOKEN,
+    }
+    assert len(in_order()) >= 8
+    for line in in_order():
+        process = await asyncio.create_subprocess_shell(
+            line, cwd=reader, env=environment, stdout=-1, stderr=-1
+        )
+        out, err = await asyncio.wait_for(process.communicate(), 30)
+        assert process.returncode == 0, f"$ {line}\n{out.decode()}{err.decode()}"
+
+
+async def test_every_stanch_command_that_is_mentioned_exists() -> None:
+    mentioned: set[tuple[str, ...]] = set()
+    for path in DOCUMENTS:
+        for text in re.findall(r"`(?:\.venv/bin/)?stanch ([^`]+)`", path.read_text(encoding="utf-8")):
+            words = [word for word in shlex.split(text) if not word.startswith("-")]
+            verbs = tuple(word for word in words[:2] if re.fullmatch(r"[a-z]+", word))
+            if verbs:
+                mentioned.add(verbs)
+    assert mentioned
+    stanch = Path(sys.prefix) / "bin" / "stanch"
+    for verbs in sorted(mentioned):
+        process = await asyncio.create_subprocess_exec(stanch, *verbs, "--help", stdout=-1, stderr=-1)
+        _, err = await process.communicate()
+        assert process.returncode == 0, f"stanch {' '.join(verbs)}: {err.decode()}"
+
+
+def test_every_link_inside_the_documentation_leads_somewhere() -> None:
+    for path in DOCUMENTS:
+        for target in re.findall(r"\]\((?!http)([^)#]+)", path.read_text(encoding="utf-8")):
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_every_make_target_that_is_mentioned_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for path in DOCUMENTS:
+        for target in re.findall(r"make ([a-z]+)\b", path.read_text(encoding="utf-8")):
+            if target in ("it", "a", "them"):
+                continue
+            assert re.search(rf"^{target}:", makefile, re.M), f"{path.name} mentions make {target}"
