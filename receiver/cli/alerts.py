@@ -25,8 +25,8 @@ def list_(
     output: As = Output.TEXT,
 ) -> None:
     """List alerts, newest first."""
-    from receiver.cli import screen
     from receiver.cli.client import connect
+    from receiver.terminal import screen
 
     found = connect(url, token_file).items("/alerts", limit=limit)
     if output is Output.JSON:

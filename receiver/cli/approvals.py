@@ -51,9 +51,9 @@ def approve(
 
     The digest that was shown is always sent: if the plan changes meanwhile, the yes does not hold.
     """
-    from receiver.cli import cards, screen
     from receiver.cli.client import connect
     from receiver.cli.failures import NOT_WELL, Failure
+    from receiver.terminal import cards, screen
 
     service = connect(url, token_file)
     found = service.get(f"/plans/{plan}")
@@ -84,8 +84,8 @@ def deny(
     output: As = Output.TEXT,
 ) -> None:
     """Say no to a plan; a no wins until it has begun."""
-    from receiver.cli import screen
     from receiver.cli.client import connect
+    from receiver.terminal import screen
 
     answered = connect(url, token_file).post(f"/plans/{plan}/deny", {"reason": reason})
     if output is Output.JSON:

@@ -76,8 +76,8 @@ def verify(
     output: As = Output.TEXT,
 ) -> None:
     """Check an exported chain, offline: nothing changed, removed or moved."""
-    from receiver.cli import screen
     from receiver.store.audit import Broken
+    from receiver.terminal import screen
 
     named = None if anchor is None else _anchor(anchor)
     try:

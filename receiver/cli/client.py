@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from receiver.cli.failures import REFUSED, UNREACHABLE, USAGE, Failure
-from receiver.cli.screen import clean
+from receiver.terminal.screen import clean
 
 Document = dict[str, Any]
 

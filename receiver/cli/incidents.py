@@ -50,8 +50,8 @@ def list_(
     output: As = Output.TEXT,
 ) -> None:
     """List incidents, newest first."""
-    from receiver.cli import screen
     from receiver.cli.client import connect
+    from receiver.terminal import screen
 
     if severity is not None and severity.upper() not in ("P0", "P1", "P2", "P3"):
         raise typer.BadParameter(f"{severity!r} is no severity: P0, P1, P2 or P3", param_hint="--severity")
@@ -90,8 +90,8 @@ def show(
     output: As = Output.TEXT,
 ) -> None:
     """Show one incident, and what happened to it."""
-    from receiver.cli import cards, screen
     from receiver.cli.client import connect
+    from receiver.terminal import cards, screen
 
     service = connect(url, token_file)
     found = service.get(f"/incidents/{incident}")
@@ -162,9 +162,9 @@ def watch(
     output: As = Output.TEXT,
 ) -> None:
     """Follow everything that happens, live; Ctrl-C ends it."""
-    from receiver.cli import cards, screen
     from receiver.cli.client import connect
     from receiver.cli.following import follow
+    from receiver.terminal import cards, screen
 
     console = screen.out()
     for told in follow(connect(url, token_file), say=screen.complain):
@@ -181,8 +181,8 @@ def watch(
 
 
 def _tell(incident: int, what: str, reason: str | None, told: str, call: Call) -> None:
-    from receiver.cli import screen
     from receiver.cli.client import connect
+    from receiver.terminal import screen
 
     body = {} if reason is None else {"reason": reason}
     found = connect(call.url, call.token_file).post(f"/incidents/{incident}/{what}", body)
@@ -193,7 +193,7 @@ def _tell(incident: int, what: str, reason: str | None, told: str, call: Call) -
 
 
 def _plan(progress: object) -> Text:
-    from receiver.cli import screen
+    from receiver.terminal import screen
 
     if not isinstance(progress, dict):
         return screen.plain("-")

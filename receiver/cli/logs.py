@@ -14,8 +14,8 @@ from typing import Any, TextIO
 
 import structlog
 
-from receiver.cli.screen import clean
 from receiver.domain.errors import PermanentError
+from receiver.terminal.screen import clean
 
 LEVELS = {
     "debug": logging.DEBUG,

@@ -41,7 +41,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except StanchError as error:
-            from receiver.cli.screen import complain
+            from receiver.terminal.screen import complain
 
             complain(str(error))
             raise typer.Exit(exit_code(error)) from error

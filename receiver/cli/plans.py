@@ -33,8 +33,8 @@ def list_(
     output: As = Output.TEXT,
 ) -> None:
     """List plans, newest first."""
-    from receiver.cli import screen
     from receiver.cli.client import connect
+    from receiver.terminal import screen
 
     found = connect(url, token_file).items("/plans", limit=limit)
     if output is Output.JSON:
@@ -62,8 +62,8 @@ def show(
     plan: PlanId, url: Url = DEFAULT_URL, token_file: TokenFile = None, output: As = Output.TEXT
 ) -> None:
     """Show one plan as its approver must see it."""
-    from receiver.cli import cards, screen
     from receiver.cli.client import connect
+    from receiver.terminal import cards, screen
 
     found = connect(url, token_file).get(f"/plans/{plan}")
     if output is Output.JSON:
@@ -90,9 +90,9 @@ def settle(
     output: As = Output.TEXT,
 ) -> None:
     """Say whether an unknown write happened; shows the live object first."""
-    from receiver.cli import cards, screen
     from receiver.cli.client import connect
     from receiver.cli.failures import NOT_WELL, USAGE, Failure
+    from receiver.terminal import cards, screen
 
     service = connect(url, token_file)
     target = service.get(f"/plans/{plan}/target")
@@ -138,7 +138,7 @@ def keep(
 
 
 def _told(incident: dict[str, object], sentence: str, output: Output) -> None:
-    from receiver.cli import screen
+    from receiver.terminal import screen
 
     if output is Output.JSON:
         return screen.print_json(incident)

@@ -38,10 +38,10 @@ def check(
     ] = Output.TEXT,
 ) -> None:
     """Check policy files: every complaint with its place and what to write instead."""
-    from receiver.cli import screen
     from receiver.packaged import policies, read_files
     from receiver.policy.loading import load
     from receiver.probes.catalogue import FACTS
+    from receiver.terminal import screen
     from remediations.registry import catalogue
 
     try:

@@ -57,7 +57,7 @@ async def _serve(settings: Settings, output: Output) -> None:
     import signal
 
     from receiver.app import serving
-    from receiver.cli import screen
+    from receiver.terminal import screen
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -75,11 +75,11 @@ async def _serve(settings: Settings, output: Output) -> None:
 
 def migrate(config: Config = None, output: As = Output.TEXT) -> None:
     """Bring the store to this release's schema; `serve` does so at its start as well."""
-    from receiver.cli import screen
     from receiver.cli.failures import NOT_WELL, Failure
     from receiver.cli.logs import hide
     from receiver.domain.errors import PermanentError
     from receiver.store.migrate import HEAD, prepare
+    from receiver.terminal import screen
 
     settings = read(config)
     store = hide(settings.store)
@@ -95,9 +95,9 @@ def migrate(config: Config = None, output: As = Output.TEXT) -> None:
 
 def settings(config: Config = None, output: As = Output.TEXT) -> None:
     """List every setting: what it means, its default, and what it is now. Secrets are hidden."""
-    from receiver.cli import screen
     from receiver.cli.logs import hide
     from receiver.settings import PREFIX, Settings
+    from receiver.terminal import screen
 
     now = read(config).model_dump(mode="json")
     defaults = Settings.model_construct().model_dump(mode="json")

@@ -53,8 +53,8 @@ def resume(
 
 
 def _switch(what: str, policy: str | None, reason: str, call: Call) -> None:
-    from receiver.cli import screen
     from receiver.cli.client import connect
+    from receiver.terminal import screen
 
     answered = connect(call.url, call.token_file).post(f"/{what}", {"policy": policy, "reason": reason})
     if call.output is Output.JSON:

@@ -77,8 +77,8 @@ def forget_the_world() -> None:
 
 
 def _list(output: Output) -> None:
-    from receiver.cli import screen
     from receiver.demo import scenario
+    from receiver.terminal import screen
 
     found = [scenario.scenario(path.stem) for path in sorted(scenario.FOLDER.glob("*.yaml"))]
     if output is Output.JSON:

@@ -16,6 +16,8 @@ from rich.text import Text
 
 from receiver.demo.clock import WorldClock
 from receiver.demo.scenario import Scenario
+from receiver.terminal import cards, screen
+from receiver.terminal.sentences import sentence
 
 if TYPE_CHECKING:
     from receiver.demo.run import DemoOptions
@@ -107,7 +109,7 @@ class Screen:
         """The card that an approver sees."""
         if self._json:
             return self._line({"plan": plan})
-        self._console.print(plan_card(plan))
+        self._console.print(cards.plan_card(plan))
         return None
 
     def waiting(self, plan_id: str, hint: str) -> None:
@@ -169,98 +171,8 @@ class Screen:
         table.add_column(width=18, no_wrap=True)
         table.add_column(ratio=1, overflow="fold")
         clock = f"+{seconds // 60}m{seconds % 60:02d}s"
-        table.add_row(Text(clock, style="dim"), Text(name, style=style or "cyan"), Text(_shown(words)))
+        table.add_row(Text(clock, style="dim"), Text(name, style=style or "cyan"), screen.plain(words))
         self._console.print(table)
 
     def _line(self, document: dict[str, Any]) -> None:
         print(json.dumps(document, sort_keys=True, default=str), flush=True)  # noqa: T201 - it is the output
-
-
-def plan_card(plan: dict[str, Any]) -> Panel:
-    """Everything that an approver must see."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    diff = Text()
-    for line in str(plan["diff"]).splitlines():
-        style = "green" if line.startswith("+") else "red" if line.startswith("-") else "dim"
-        diff.append(_shown(line) + "\n", style=style)
-    diff.rstrip()
-    verification, approval = plan["verification"], plan["approval"]
-    minutes = verification["for_seconds"] / 60
-    rows: list[tuple[str, Text]] = [
-        ("what", Text(_shown(plan["what"]), style="bold")),
-        ("why", Text(_shown(plan["why"]))),
-        ("change", diff),
-        ("reach", Text(_shown(plan["blast_radius"]))),
-        ("risk", Text(plan["risk"])),
-        ("undo", Text(_shown(plan["undo"]))),
-        (
-            "helped if",
-            Text(f"{verification['success']} for {minutes:g} min; worse if {verification['regression']}"),
-        ),
-        (
-            "who",
-            Text(
-                f"{approval['needed']} of {', '.join(approval['from'])}, until {approval['expires_at'][:19]}Z"
-            ),
-        ),
-        ("digest", Text(plan["digest"][:16], style="dim")),
-    ]
-    for name, text in rows:
-        table.add_row(name, text)
-    return Panel(
-        table, title=f"plan {plan['id']}: {plan['remediation']}", border_style="yellow", expand=False
-    )
-
-
-def sentence(event: dict[str, Any]) -> str:
-    """One line for one event: what a person wants to know of it."""
-    match event["event"]:
-        case "AlertFired":
-            labels = event["labels"]
-            summary = event["annotations"].get("summary", "")
-            return f"{labels.get('alertname', '?')} {summary}".strip()
-        case "Classified":
-            return f"{event['severity']}: {event['reason']} ({_values(event['value'])})"
-        case "Diagnosed":
-            current = event["facts"].get("rollout", {}).get("current", {})
-            found = f"{current['image']} runs since {current['ageSeconds']:.0f} s" if current else "no facts"
-            gaps = "".join(f"; {name} missing: {why}" for name, why in event["missing"].items())
-            return found + gaps
-        case "Planned":
-            return f"{event['plan_id']} {event['summary']}"
-        case "ApprovalRequested":
-            return f"{event['plan_id']} asks {event['count']} of {', '.join(event['groups'])}"
-        case "Approved":
-            return f"{event['plan_id']} by {', '.join(event['by'])}"
-        case "ApprovalGiven":
-            return f"{event['plan_id']} by {event['by']}: {event['reason']}"
-        case "ExecutionStarted":
-            return f"{event['kind']} of {event['plan_id']}; the intent is on the disk, one write follows"
-        case "Executed":
-            return f"{event['plan_id']}: one write, {event['receipt']['how']}"
-        case "MonitoringStarted":
-            return f"until {event['until'][11:19]}: {event['reason']}"
-        case "Resolved" | "ClosedByHand":
-            return f"by {event['by']}: {event.get('cause') or event.get('reason')}"
-        case "NothingApplies":
-            return "; ".join(event["reasons"])
-        case "Refused":
-            return "; ".join(event["objections"])
-        case _:
-            for name in ("summary", "sentence", "reason", "title", "how"):
-                if event.get(name):
-                    return str(event[name])
-            return str(event.get("plan_id", ""))
-
-
-def _values(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value:.3g}" for name, value in values.items() if value is not None)
-
-
-def _shown(text: str) -> str:
-    """Without control characters: alert text must not drive the terminal."""
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
-    )

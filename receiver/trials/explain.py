@@ -23,7 +23,6 @@ from receiver.app import WallClock, connect_cluster, open_store, read_policies
 from receiver.clients.alertmanager import Alertmanager
 from receiver.clients.cluster import Answer, Cluster, Rejected
 from receiver.clients.prometheus import Prometheus
-from receiver.demo.screen import sentence
 from receiver.domain import events as ev
 from receiver.domain.alerts import Unreadable, read_notification
 from receiver.domain.clock import Clock
@@ -38,6 +37,7 @@ from receiver.policy.model import Mode, Policy, PolicySet
 from receiver.settings import Settings, read_settings
 from receiver.store import reading, timeline
 from receiver.store.engine import Delivery
+from receiver.terminal.sentences import sentence
 from remediations import registry
 
 

@@ -77,10 +77,13 @@ class Relay:
             return 502
 
     async def _ask(self, request: web.Request) -> web.Response:
-        async with self._session.get(f"{self.manager_url}{request.path_qs}") as response:
-            body = await response.read()
-            self.listings += request.path.endswith("/alerts")
-            return web.Response(status=response.status, body=body, content_type="application/json")
+        try:
+            async with self._session.get(f"{self.manager_url}{request.path_qs}") as response:
+                body, status = await response.read(), response.status
+        except aiohttp.ClientError:
+            return web.Response(status=502)
+        self.listings += request.path.endswith("/alerts")
+        return web.Response(status=status, body=body, content_type="application/json")
 
 
 @dataclass
@@ -139,6 +142,10 @@ class Scene:
 
         await until(enough, f"{count} plans")
 
+    async def joined(self, count: int | None) -> bool:
+        """Whether this many notifications of one alert each have been read."""
+        return sum(entry["deliveries"] for entry in await self.alerts()) == count
+
     async def plans(self) -> list[dict[str, Any]]:
         """Every plan."""
         _, document = await self.service.api("GET", "plans?limit=200")
@@ -153,6 +160,13 @@ class Scene:
         """Wait until a notification is on its way."""
         count = len(self.relay.answers)
         await until(lambda: _true(len(self.relay.bodies) > count), "a post under way")
+
+    async def manager_gave_up(self) -> bool:
+        """Whether Alertmanager stopped repeating a notification that nobody took."""
+        async with aiohttp.ClientSession() as session, session.get(f"{self.manager.url}/metrics") as response:
+            lines = (await response.text()).splitlines()
+        name = 'alertmanager_notifications_failed_total{integration="webhook"'
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name)) >= 1
 
     async def asked(self) -> None:
         """Wait until a whole round of asking the sources lies behind us."""
@@ -227,27 +241,22 @@ async def silenced_when_it_ended(s: Scene) -> None:
     await s.asked()
 
 
-async def fired_and_resolved_in_an_outage(s: Scene) -> None:
-    """A-6: neither is ever delivered. What fires afterwards is."""
-    s.service.kill()
-    posted = await s.fire("api-0")
-    await s.posts(2, status=502)
-    await s.resolve(posted)
-    await s.service.start()
-    await s.fire("api-1")
-    await s.stands("api-1", "firing")
-    await s.asked()
-
-
-async def resolved_in_an_outage(s: Scene) -> None:
-    """A-7: the resolve is repeated until it is taken."""
-    posted = await s.fire("api-0")
+async def an_outage(s: Scene) -> None:
+    """A-6: what fires and ends in it is never told. A-7: what had been told before is told to have ended."""
+    known = await s.fire("api-0")
     await s.planned(1)
     s.service.kill()
-    await s.resolve(posted)
+    unknown = await s.fire("api-1")
     await s.posts(2, status=502)
+    await s.resolve(known)
+    await s.resolve(unknown)
+    # Until then Alertmanager repeats the old snapshot, in which it still fires (A-5).
+    await until(s.manager_gave_up, "Alertmanager gave the old snapshot up")
     await s.service.start()
+    await s.fire("api-2")
+    await s.stands("api-2", "firing")
     await s.stands("api-0", "resolved")
+    await s.asked()
 
 
 async def down_for_a_while(s: Scene) -> None:
@@ -335,14 +344,13 @@ CASES = {
     "silenced when it ended: it stays, and is said to be stale": Case(
         silenced_when_it_ended, {"api-0/a": "firing", "api-0/b": "firing"}, 1, 1
     ),
-    "fired and resolved in an outage: no plan": Case(
-        fired_and_resolved_in_an_outage, {"api-1": "firing"}, 1, 1
+    "an outage: what fired and ended in it is no plan, what ended in it is told": Case(
+        an_outage, {"api-0": "resolved", "api-2": "firing"}, 2, 2
     ),
-    "resolved in an outage: told afterwards": Case(resolved_in_an_outage, {"api-0": "resolved"}, 1, 1),
     "down for a while: delivered afterwards": Case(
         down_for_a_while, {"api-0": "firing", "api-1": "firing"}, 2, 2, deliveries=2
     ),
-    "refused for ever: found by asking": Case(refused_for_ever, {"api-0": "firing"}, 1, 1),
+    "refused for ever: found by asking": Case(refused_for_ever, {"api-0": "firing"}, 1, 1, deliveries=1),
     "silenced, and for somebody else: not ours": Case(not_for_us, {}, 0, 0),
     "two peers and a slow receiver: delivered twice, done once": Case(
         two_peers_and_a_slow_receiver, {"api-0": "firing"}, 1, 1, peers=True, deliveries=2
@@ -364,14 +372,13 @@ async def test_a_bad_day_ends_with_these_alerts_incidents_and_plans(tmp_path: Pa
     async with scene(tmp_path, peers=case.peers, elsewhere=case.happens is not_for_us) as s:
         await case.happens(s)
         await s.planned(case.plans)
-        # Whatever is still being read is read before this round ends.
-        await s.asked()
+        if case.deliveries is not None:
+            await until(lambda: s.joined(case.deliveries), "everything was read")
         assert await s.standing() == case.alerts
         incidents, plans = await s.service.incidents(), await s.plans()
         assert (len(incidents), len(plans)) == (case.incidents, case.plans)
         assert set(Counter(plan["target"] for plan in plans).values()) <= {1}
         if case.deliveries is not None:
             assert s.relay.answers.count(200) == case.deliveries
-            assert sum(entry["deliveries"] for entry in await s.alerts()) == case.deliveries
         if case.happens is silenced_when_it_ended:
             assert "less than 10 min" in incidents[0]["stale"]

@@ -306,4 +306,4 @@ def stanch(nowhere: Stanch, service: FakeService, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """A person sits there."""
-    monkeypatch.setattr("receiver.cli.screen.on_terminal", lambda: True)
+    monkeypatch.setattr("receiver.terminal.screen.on_terminal", lambda: True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from receiver.cli.screen import clean
+from receiver.terminal.screen import clean
 
 if TYPE_CHECKING:
     from tests.cli.conftest import FakeService, Stanch

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 
 from receiver.cli import following
-from receiver.cli.sentences import _WORDS, sentence
 from receiver.domain import events as ev
+from receiver.terminal.sentences import _WORDS, sentence
 
 if TYPE_CHECKING:
     from tests.cli.conftest import FakeService, Stanch

@@ -11,8 +11,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from receiver.cli.screen import clean, moment, plain, severity, state
-from receiver.cli.sentences import sentence
+from receiver.terminal.screen import clean, moment, plain, severity, state
+from receiver.terminal.sentences import sentence
 
 Document = Mapping[str, Any]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from receiver.cli.screen import clean, moment
+from receiver.terminal.screen import clean, moment
 
 Event = Mapping[str, Any]
 
