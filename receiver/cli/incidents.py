@@ -18,6 +18,7 @@ from receiver.cli.options import (
     Url,
     examples,
 )
+from receiver.domain.severity import Severity
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -149,6 +150,21 @@ def close(
     _tell(incident, "close", reason, told, Call(url, token_file, output))
 
 
+@app.command(epilog=examples('stanch incidents severity 17 P2 --reason "one region only"'))
+def severity(
+    incident: IncidentId,
+    level: Annotated[Severity, typer.Argument(help="How bad it is.", show_default=False)],
+    reason: Reason,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    output: As = Output.TEXT,
+) -> None:
+    """Say how bad it is; thresholds that hold may raise it again."""
+    told = f"incident {incident} is {level.value}"
+    call = Call(url, token_file, output)
+    _tell(incident, "severity", reason, told, call, severity=level.value)
+
+
 @app.command(epilog=examples("stanch incidents watch", "stanch incidents watch --incident 17 --output json"))
 def watch(
     incident: Annotated[
@@ -180,11 +196,11 @@ def watch(
             return
 
 
-def _tell(incident: int, what: str, reason: str | None, told: str, call: Call) -> None:
+def _tell(incident: int, what: str, reason: str | None, told: str, call: Call, **more: str) -> None:
     from receiver.cli.client import connect
     from receiver.terminal import screen
 
-    body = {} if reason is None else {"reason": reason}
+    body = {**more} if reason is None else {"reason": reason, **more}
     found = connect(call.url, call.token_file).post(f"/incidents/{incident}/{what}", body)
     if call.output is Output.JSON:
         return screen.print_json(found)

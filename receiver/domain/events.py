@@ -91,6 +91,16 @@ class DowngradeProposed:
 
 
 @dataclass(frozen=True)
+class SeveritySet:
+    """A person says how bad it is; the thresholds may raise it again, never lower it by themselves."""
+
+    severity: Severity
+    by: str
+    reason: str
+    event: Literal["SeveritySet"] = "SeveritySet"
+
+
+@dataclass(frozen=True)
 class Diagnosed:
     """What the probes found; large facts are kept aside, by hash."""
 
@@ -465,6 +475,7 @@ Event = (
     | Reopened
     | Classified
     | DowngradeProposed
+    | SeveritySet
     | Diagnosed
     | NothingApplies
     | MonitoringStarted

@@ -224,6 +224,10 @@ def apply(incident: Incident, recorded: ev.Recorded) -> Incident:
             return _classified(incident, event, at)
         case ev.DowngradeProposed():
             return replace(incident, downgrade_proposed=event.severity)
+        case ev.SeveritySet():
+            return replace(
+                incident, severity=event.severity, lower_since=None, lower_to=None, downgrade_proposed=None
+            )
         case ev.Diagnosed():
             return replace(incident, diagnosed_at=at, facts_hash=event.facts_hash)
         case ev.NothingApplies():

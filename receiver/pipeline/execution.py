@@ -134,6 +134,7 @@ async def _carry_out(world: World, claim: Claim, approved: ApprovedPlan, step: S
         lambda tx: _begin(tx, world, claim, approved, step, gathered, intent_id, kind, baseline)
     )
     if not isinstance(opened, _Open):
+        claim.counters.objections.update(objection.code for objection in opened)
         return _on_objections(world, claim.incident, approved.plan_id, opened, kind)
     return await _send(world, claim, plan, opened)
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from receiver.domain import events as ev
 from receiver.domain.alerts import Alert, Notification, Unreadable, identity_of, read_notification
 from receiver.domain.errors import Unavailable
-from receiver.domain.incidents import Status
+from receiver.domain.incidents import Incident, Status, apply
 from receiver.domain.occurrences import Ended, Facts, Firing, Occurrence, is_doubtful, pruned
 from receiver.pipeline.counters import Counters
 from receiver.pipeline.recording import record
@@ -25,6 +25,7 @@ from receiver.pipeline.world import World
 from receiver.policy.matching import CorrelationKey, correlate
 from receiver.store import claims, engine, intake, timeline
 from receiver.store.intake import AlertRow, Waiting
+from receiver.store.timeline import Locked
 
 log = structlog.get_logger(__name__)
 
@@ -105,12 +106,16 @@ def _join(world: World, counters: Counters, tx: Connection, batch: list[Waiting]
     identities = [identity_of(waiting.source, alert.labels) for alert, waiting in told]
     known = intake.load_alerts(tx, identities)
     changed: dict[str, AlertRow] = {}
+    book = Book(world, tx, "intake")
     for identity, (alert, waiting) in zip(identities, told, strict=True):
         row = known.get(identity)
         if row is None:
             row = known[identity] = _new_row(identity, alert, waiting)
-        joined.doubtful |= tell(world, tx, row, alert, at=waiting.received_at, incidents=joined.incidents)
+        joined.doubtful |= tell(
+            world, tx, row, alert, at=waiting.received_at, incidents=joined.incidents, book=book
+        )
         changed[identity] = row
+    book.write()
     intake.save_alerts(tx, list(changed.values()))
     intake.done(tx, [waiting.id for waiting in batch], at=world.clock.now())
     joined.alerts = len(told)
@@ -165,7 +170,14 @@ def _new_row(identity: str, alert: Alert, waiting: Waiting) -> AlertRow:
 
 
 def tell(
-    world: World, tx: Connection, row: AlertRow, alert: Alert, *, at: datetime, incidents: set[int]
+    world: World,
+    tx: Connection,
+    row: AlertRow,
+    alert: Alert,
+    *,
+    at: datetime,
+    incidents: set[int],
+    book: Book | None = None,
 ) -> bool:
     """Add what this alert says to its row, with the events that follow; True where it is doubtful."""
     before = row.open
@@ -180,7 +192,7 @@ def tell(
         row.doubted_at = at if doubtful else row.doubted_at
     else:
         row.facts = pruned(row.facts.with_ending(Ended(alert.starts_at, alert.ends_at or at)))
-    follow(world, tx, row, before, incidents=incidents)
+    follow(world, tx, row, before, incidents=incidents, book=book)
     return doubtful
 
 
@@ -192,11 +204,16 @@ def follow(
     *,
     incidents: set[int],
     actor: str = "intake",
+    book: Book | None = None,
 ) -> None:
-    """Bring the incident to what the row's facts say now, where that changed."""
+    """Bring the incident to what the row's facts say now, where that changed.
+
+    With a book the caller writes it, once for all that it tells.
+    """
     after = row.open
     if after == before or row.labels.get("alertname") in world.loaded.policies.heartbeats:
         return
+    pages = book or Book(world, tx, actor)
     if after is not None:
         fired = ev.AlertFired(
             identity=row.identity,
@@ -206,52 +223,95 @@ def follow(
             source=row.origin,
             fingerprint=row.fingerprint,
         )
-        row.incident_id = _attach(world, tx, row, fired, actor)
+        row.incident_id = _attach(world, row, fired, pages)
     elif row.incident_id is not None and before is not None:
         ended = max(row.facts.endings, key=lambda fact: fact.ends_at)
-        _end(world, tx, row.incident_id, ev.AlertResolved(row.identity, ended.ends_at, ended.how), actor)
+        _end(pages, row.incident_id, ev.AlertResolved(row.identity, ended.ends_at, ended.how))
     if row.incident_id is not None:
         incidents.add(row.incident_id)
+    if book is None:
+        pages.write()
 
 
-def _attach(world: World, tx: Connection, row: AlertRow, fired: ev.AlertFired, actor: str) -> int:
+class Book:
+    """The incidents that one transaction changes: each is read once and written once, however many alerts
+    of it are told. Decisions in between are made from what it will be.
+    """
+
+    def __init__(self, world: World, tx: Connection, actor: str) -> None:
+        self._world = world
+        self._tx = tx
+        self._actor = actor
+        self._held: dict[int, Locked] = {}
+        self._becoming: dict[int, Incident] = {}
+        self._events: dict[int, list[ev.Event]] = {}
+        self._newest: dict[str, int | None] = {}
+
+    def newest_of_key(self, key: str) -> int | None:
+        """The newest incident of this key, which stays the newest until the transaction ends."""
+        if key not in self._newest:
+            engine.lock_key(self._tx, key)
+            self._newest[key] = timeline.newest_of_key(self._tx, key)
+        return self._newest[key]
+
+    def incident(self, number: int) -> Incident:
+        """The incident with everything added so far, its row locked."""
+        if number not in self._held:
+            held = timeline.lock(self._tx, number)
+            self._held[number], self._becoming[number] = held, held.incident
+        return self._becoming[number]
+
+    def add(self, number: int, *events: ev.Event) -> None:
+        """These happened to it."""
+        incident, now = self.incident(number), self._world.clock.now()
+        for event in events:
+            incident = apply(incident, ev.Recorded(incident.last_seq + 1, now, self._actor, event))
+        self._becoming[number] = incident
+        self._events.setdefault(number, []).extend(events)
+
+    def open(self, key: CorrelationKey) -> int:
+        """A new incident of this key, which has none that is open."""
+        opened = timeline.open_incident(self._tx, key=key.key, title=key.title, at=self._world.clock.now())
+        if opened is None:
+            raise RuntimeError("an incident of this key opened meanwhile, although its key was locked")
+        self._newest[key.key] = opened
+        return opened
+
+    def write(self) -> None:
+        """Record what was added."""
+        now = self._world.clock.now()
+        for number, events in self._events.items():
+            held = self._held[number]
+            record(self._world, self._tx, held, events, actor=self._actor, due_at=now)
+
+
+def _attach(world: World, row: AlertRow, fired: ev.AlertFired, book: Book) -> int:
     """Join the open incident of its key, reopen one that ended lately, or open a new one."""
-    now = world.clock.now()
     key = correlate(row.labels, row.identity, world.loaded.policies.correlation)
-    engine.lock_key(tx, key.key)
-    newest = timeline.newest_of_key(tx, key.key)
+    newest = book.newest_of_key(key.key)
     if newest is not None:
-        held = timeline.lock(tx, newest)
-        incident = held.incident
+        incident = book.incident(newest)
         if incident.open:
-            record(world, tx, held, [fired], actor=actor, due_at=now)
+            book.add(newest, fired)
             return newest
+        now = world.clock.now()
         since = now - (incident.resolved_at or now)
         if incident.held.get(row.identity) == fired.starts_at:
             return newest
         if since <= key.reopen:
-            record(world, tx, held, [ev.Reopened(incident.epoch + 1), fired], actor=actor, due_at=now)
+            book.add(newest, ev.Reopened(incident.epoch + 1), fired)
             return newest
-    return _open(world, tx, key, fired, actor)
-
-
-def _open(world: World, tx: Connection, key: CorrelationKey, fired: ev.AlertFired, actor: str) -> int:
-    now = world.clock.now()
-    opened = timeline.open_incident(tx, key=key.key, title=key.title, at=now)
-    if opened is None:
-        raise RuntimeError("an incident of this key opened meanwhile, although its key was locked")
-    held = timeline.lock(tx, opened)
+    opened = book.open(key)
     labels: dict[str, Any] = dict(fired.labels)
-    record(world, tx, held, [ev.Opened(key.key, key.title, labels), fired], actor=actor, due_at=now)
+    book.add(opened, ev.Opened(key.key, key.title, labels), fired)
     return opened
 
 
-def _end(world: World, tx: Connection, incident_id: int, ended: ev.AlertResolved, actor: str) -> None:
-    held = timeline.lock(tx, incident_id)
-    alert = held.incident.alerts.get(ended.identity)
-    if alert is None or held.incident.status is Status.RESOLVED:
+def _end(book: Book, incident_id: int, ended: ev.AlertResolved) -> None:
+    incident = book.incident(incident_id)
+    if incident.alerts.get(ended.identity) is None or incident.status is Status.RESOLVED:
         return
-    record(world, tx, held, [ended], actor=actor, due_at=world.clock.now())
+    book.add(incident_id, ended)
 
 
 def make_all_due(world: World) -> Callable[[Connection], None]:

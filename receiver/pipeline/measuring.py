@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -75,7 +75,7 @@ def health(points: list[Point], success: str) -> tuple[tuple[datetime, bool | No
     return tuple(told)
 
 
-def before_acting(points: list[Point], *, settle: timedelta) -> dict[str, float | None]:
+def before_acting(points: Sequence[Point], *, settle: timedelta) -> dict[str, float | None]:
     """The baseline that a regression must exceed: the highest value of each query, and where it was heading.
 
     The highest, not the mean: part of the window may lie before the trouble. A value that was still rising

@@ -17,6 +17,7 @@ from receiver.domain import events as ev
 from receiver.domain.errors import Conflict, NotAllowed
 from receiver.domain.incidents import Incident, PlanProgress, PlanState
 from receiver.domain.plans import Receipt
+from receiver.domain.severity import Severity
 from receiver.pipeline.recording import record
 from receiver.pipeline.world import World
 from receiver.policy.approval import Answer, Identity, approve, may_approve
@@ -230,6 +231,17 @@ async def note(world: World, incident_id: int, who: Identity, *, text: str) -> I
     if not text.strip():
         raise Conflict("a note needs a text")
     return await _say(world, incident_id, who, lambda held: (ev.Noted(who.name, text[:4000]),))
+
+
+async def set_severity(
+    world: World, incident_id: int, who: Identity, *, severity: Severity, reason: str
+) -> Incident:
+    """A person's word on how bad it is: the way down that a proposed downgrade asks for."""
+    if not reason.strip():
+        raise Conflict("changing the severity needs a reason")
+    return await _say(
+        world, incident_id, who, lambda held: (ev.SeveritySet(severity, who.name, reason[:2000]),)
+    )
 
 
 async def close(world: World, incident_id: int, who: Identity, *, cause: str) -> Incident:

@@ -20,8 +20,6 @@ from receiver.policy.model import Budget, Guards
 MAX_AGE = timedelta(seconds=10)
 # A cluster in which this much is unhealthy has another problem than the one we cure.
 FAILED_RUNS_ALLOWED = 2
-# More new incidents than this within five minutes is a storm: one cause, many alerts.
-STORM_INCIDENTS = 50
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,6 @@ class InsideFacts:
     failed_runs: int
     target_held_by: str | None
     pre_image_stored: bool
-    new_incidents: int = 0
 
 
 @dataclass(frozen=True)

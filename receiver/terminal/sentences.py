@@ -113,6 +113,7 @@ _WORDS: Mapping[str, Callable[[Event], str]] = {
     "AlertHeld": lambda e: f"whether it still fires cannot be told: {e.get('reason')}",
     "Reopened": lambda e: "the same thing fires again",
     "Classified": _classified,
+    "SeveritySet": lambda e: f"{e.get('by')} says {e.get('severity')}: {e.get('reason')}",
     "DowngradeProposed": lambda e: f"it looks like {e.get('severity')} now: {e.get('reason')}",
     "Diagnosed": _diagnosed,
     "Planned": lambda e: f"{e.get('plan_id')}: {e.get('summary')}",

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from receiver.domain.errors import Conflict, NotAllowed, NotFound, PermanentError, TemporaryError, Unavailable
 from receiver.domain.incidents import Incident
+from receiver.domain.severity import Severity
 from receiver.pipeline import people
 from receiver.policy.approval import Identity
 from receiver.store import audit, effects, intake, reading, timeline
@@ -61,6 +62,12 @@ class Settlement(Reason):
     """Body of settling an unknown effect."""
 
     done: bool
+
+
+class NewSeverity(Reason):
+    """Body of a person's word on the severity."""
+
+    severity: Severity
 
 
 class Pause(Reason):
@@ -250,6 +257,20 @@ async def note(request: web.Request) -> web.Response:
     body = Reason.model_validate(await _json(request))
     return _incident(
         await people.note(request.app[WORLD], _number(request), request[IDENTITY], text=body.reason)
+    )
+
+
+async def set_severity(request: web.Request) -> web.Response:
+    """`POST /api/v1/incidents/{id}/severity`."""
+    body = NewSeverity.model_validate(await _json(request))
+    return _incident(
+        await people.set_severity(
+            request.app[WORLD],
+            _number(request),
+            request[IDENTITY],
+            severity=body.severity,
+            reason=body.reason,
+        )
     )
 
 

@@ -47,6 +47,9 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/api/v1/incidents/{id}/ack", api.acknowledge, "Acknowledge"),
     Route("POST", "/api/v1/incidents/{id}/note", api.note, "Write a note into the timeline", body=api.Reason),
     Route("POST", "/api/v1/incidents/{id}/close", api.close, "Close with a cause", body=api.Reason),
+    Route(
+        "POST", "/api/v1/incidents/{id}/severity", api.set_severity, "Say how bad it is", body=api.NewSeverity
+    ),
     Route("GET", "/api/v1/plans", api.list_plans, "Plans, newest first"),
     Route("GET", "/api/v1/plans/{id}", api.show_plan, "One plan, as its approver must see it"),
     Route("GET", "/api/v1/plans/{id}/target", api.show_target, "The plan's object as it is now"),

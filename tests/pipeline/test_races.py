@@ -88,7 +88,7 @@ async def test_one_target_takes_one_change_at_a_time(store: Store) -> None:
                 tx, target="Deployment/greenlang/greenlang-api", plan_id=plan, incident_id=1, at=now
             )
 
-        holders = await asyncio.gather(*(h.world.store.write(take(f"P-{n}")) for n in range(8)))  # type: ignore[arg-type]
+        holders = await asyncio.gather(*(h.world.store.write(take(f"P-{n}")) for n in range(8)))
         assert list(holders).count(None) == 1
         assert len({holder for holder in holders if holder is not None}) == 1
 
