@@ -169,6 +169,16 @@ class ServiceProcess:
         if self._process is not None:
             await asyncio.to_thread(self._process.stop)
 
+    def send(self, number: signal.Signals) -> None:
+        """A signal to the process."""
+        assert self._process is not None
+        self._process.send(number)
+
+    def wait(self, patience_s: float) -> int:
+        """Its exit code, once it ended."""
+        assert self._process is not None
+        return self._process.wait(patience_s)
+
     def kill(self) -> None:
         """As a power cut would."""
         assert self._process is not None
