@@ -50,7 +50,8 @@ class ClusterProcess:
         command += ["--manifests", str(self._manifests), "--calls", str(self.calls_file)]
         command += ["--ready-after", str(self._ready_after)]
         self._process = RealProcess(command, log=self._folder / "cluster.log")
-        await _answers(f"{self.url}/version")
+        # Many Deployments take the small cluster a while to live through.
+        await _answers(f"{self.url}/version", within=180.0)
         return self
 
     async def __aexit__(
@@ -261,9 +262,9 @@ def kubeconfig(folder: Path, url: str) -> Path:
     return path
 
 
-async def _answers(url: str, *, said: Any = None) -> None:
+async def _answers(url: str, *, said: Any = None, within: float = READY_SECONDS) -> None:
     async with aiohttp.ClientSession() as session:
-        for _ in range(int(READY_SECONDS / 0.05)):
+        for _ in range(int(within / 0.05)):
             try:
                 async with session.get(url) as response:
                     if response.status == 200:
@@ -271,4 +272,4 @@ async def _answers(url: str, *, said: Any = None) -> None:
             except aiohttp.ClientError:
                 pass
             await asyncio.sleep(0.05)
-    raise AssertionError(f"{url} is not ready after {READY_SECONDS} s\n{said() if said is not None else ''}")
+    raise AssertionError(f"{url} is not ready after {within} s\n{said() if said is not None else ''}")
