@@ -11,7 +11,11 @@ from receiver.policy.recovery import CannotTell, Happened, NotYet, Seen, what_ha
 
 
 def found(
-    *, version: str = "10", generation: int | None = 3, uid: str = "u", **annotations: str
+    annotations: dict[str, str] | None = None,
+    *,
+    version: str = "10",
+    generation: int | None = 3,
+    uid: str = "u",
 ) -> dict[str, Any]:
     metadata: dict[str, Any] = {"uid": uid, "resourceVersion": version, "annotations": annotations or {}}
     if generation is not None:
