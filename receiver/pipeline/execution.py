@@ -48,6 +48,8 @@ Kind = Literal["execute", "undo"]
 MAX_SENDS = 5
 ASK_GUARDS_AGAIN = timedelta(seconds=5)
 LOOK_AGAIN = timedelta(seconds=5)
+# The request carries a timeout of twelve seconds for the server; a minute more for clocks and queues.
+SURELY_DEAD = timedelta(seconds=72)
 
 
 @dataclass(frozen=True)
@@ -348,21 +350,28 @@ def _begin_again(
         resource_version=metadata["resourceVersion"],
         generation=metadata.get("generation"),
         token=claim.token,
+        at=world.clock.now(),
     )
     return _Open(effects.load_intent(tx, intent.id), gathered.current)
 
 
 async def _fence(world: World, claim: Claim, intent: Intent, found: Mapping[str, Any], reason: str) -> Result:
     """Move the version ourselves, so that the request that may still be under way can never land."""
+    now = world.clock.now()
+    if now - intent.sent_at >= SURELY_DEAD:
+        # The server drops a request after its own timeout: what was not seen by now will not come.
+        return await _not_done(
+            world, claim, intent, f"not seen since it was sent; {reason}", look_again=False
+        )
     locked = await world.store.read(lambda tx: locks_over(tx, intent.request.target))
     if locked:
-        # Not even an annotation may be written there: look again until the request must be dead.
-        return Result((), again_at=world.clock.now() + timedelta(seconds=60))
+        # Not even an annotation may be written there: look again once the request must be dead.
+        return Result((), again_at=intent.sent_at + SURELY_DEAD)
     step = replace(intent.request, changes=())
     answer = await world.cluster.patch(step, current=found, marker={FENCE: intent.id}, dry_run=False)
     if isinstance(answer, Applied):
         return await _not_done(world, claim, intent, reason, look_again=False)
-    return Result((), again_at=world.clock.now() + timedelta(seconds=1))
+    return Result((), again_at=now + timedelta(seconds=1))
 
 
 async def _settle(

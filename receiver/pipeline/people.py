@@ -188,6 +188,8 @@ async def decide_undo(world: World, plan_id: str, who: Identity, *, undo: bool, 
             PlanState.INCONCLUSIVE,
             PlanState.WATCHED,
         )
+        if not undo and progress.state is not PlanState.UNDO_ASKED:
+            raise Conflict(f"{stored.plan_id} is {progress.state.value}; nobody asked about an undo")
         if progress.state not in undoable or not progress.receipts:
             raise Conflict(f"{stored.plan_id} is {progress.state.value}; there is nothing to undo")
         if (refusal := may_approve(stored.plan.approval, who, stored.plan, reason=reason)) is not None:

@@ -67,6 +67,7 @@ class Intent:
     unanswered: bool
     state: str
     created_at: datetime
+    sent_at: datetime
 
 
 def add_plan(tx: Connection, plan: Plan, *, guards: tuple[str, ...], at: datetime) -> str:
@@ -221,12 +222,13 @@ def start_intent(
             state="started",
             lease_token=token,
             created_at=seconds(at),
+            sent_at=seconds(at),
         )
     )
 
 
 def resend_intent(
-    tx: Connection, intent_id: str, *, resource_version: str, generation: int | None, token: int
+    tx: Connection, intent_id: str, *, resource_version: str, generation: int | None, token: int, at: datetime
 ) -> None:
     """Before each repeated send: the versions it will carry."""
     tx.execute(
@@ -238,6 +240,7 @@ def resend_intent(
             sends=intents.c.sends + 1,
             unanswered=True,
             lease_token=token,
+            sent_at=seconds(at),
         )
     )
 
@@ -287,6 +290,7 @@ def _intent(row: Row[Any]) -> Intent:
         unanswered=row.unanswered,
         state=row.state,
         created_at=moment(row.created_at),
+        sent_at=moment(row.sent_at),
     )
 
 

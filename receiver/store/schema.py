@@ -204,6 +204,7 @@ intents = Table(
     Column("state", Text, nullable=False),
     Column("lease_token", Id, nullable=False),
     Column("created_at", Double, nullable=False),
+    Column("sent_at", Double, nullable=False),
     Column("done_at", Double),
     Column("outcome", Text),
     Column("late_outcome", Text),

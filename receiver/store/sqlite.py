@@ -11,6 +11,7 @@ import asyncio
 import fcntl
 import queue
 import sqlite3
+import sys
 import threading
 import zlib
 from collections.abc import Callable
@@ -30,6 +31,7 @@ T = TypeVar("T")
 
 # More than this in one commit makes the first of them wait too long for its answer.
 BATCH = 400
+SWITCH_SECONDS = 0.0005
 # Below this, compressing costs more than the bytes are worth.
 COMPRESS_ABOVE_BYTES = 4096
 
@@ -97,6 +99,9 @@ class SqliteStore:
         return await answer
 
     def _write_for_ever(self) -> None:
+        # A request releases the interpreter at every system call, and the writer gives it back only after
+        # this long: at the default of 5 ms, joining makes every sender wait several times over.
+        sys.setswitchinterval(SWITCH_SECONDS)
         with self._engine.connect() as connection:
             stopping = False
             while not stopping:
@@ -117,6 +122,13 @@ class SqliteStore:
                     self._commit(connection, batch)
 
     def _commit(self, connection: Connection, batch: list[_Job]) -> None:
+        # Deliveries first, in a commit of their own: a sender must not wait for what others work out.
+        kept = [job for job in batch if isinstance(job[0], Delivery)]
+        for jobs in (kept, [job for job in batch if not isinstance(job[0], Delivery)]):
+            if jobs:
+                self._commit_together(connection, jobs)
+
+    def _commit_together(self, connection: Connection, batch: list[_Job]) -> None:
         answers: list[Callable[[], None]] = []
         try:
             connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -314,6 +314,8 @@ async def alertmanager_killed_after_delivery(s: Scene) -> None:
     """A-12: what it told is not on its disk yet, so it tells it again."""
     posted = await s.fire("api-0")
     await s.posts(1)
+    # Without an Alertmanager to ask, nothing is proposed.
+    await s.planned(1)
     s.manager.kill()
     await s.manager.start()
     await s.manager.post_alerts(posted)

@@ -8,17 +8,18 @@ from datetime import timedelta
 import pytest
 from builders import CAROL, alert, notification
 from harness import Harness, harness
-from sqlalchemy import Connection
+from sqlalchemy import Connection, insert
 from stories import approve, approved, noticed, rolled_back, until_state
 
 from receiver.demo.kubernetes import Fault
 from receiver.domain.errors import Conflict
 from receiver.domain.incidents import PlanState
-from receiver.domain.plans import MARKER
+from receiver.domain.plans import FENCE, MARKER
 from receiver.pipeline import people
 from receiver.pipeline.telling import deliver
 from receiver.store import claims, effects
 from receiver.store.engine import Store
+from receiver.store.schema import security_locks
 
 PATCH = r"/deployments/greenlang-api$"
 
@@ -307,3 +308,24 @@ async def told(h: Harness) -> list[dict[str, object]]:
     while await deliver(h.world, h.counters):
         pass
     return h.told.bodies
+
+
+async def test_under_a_security_lock_nothing_is_fenced_and_not_seen_is_said_once_it_must_be_dead(
+    store: Store,
+) -> None:
+    async with harness(store) as h:
+        await die_after(h, Fault(kind="drop", method="PATCH", path=PATCH, dry_run=False))
+
+        def lock(tx: Connection) -> None:
+            tx.execute(insert(security_locks).values(scope="namespace/greenlang", reason="INC-007", at=0.0))
+
+        await store.write(lock)
+        rival = h.rival()
+        await rival.work()
+        assert "NotDone" not in await h.kinds()
+        await rival.pass_time(timedelta(seconds=90))
+        told = next(event for event in await h.events() if event.event == "NotDone")
+        assert "not seen since it was sent" in str(told)
+        assert h.demo.real_writes == 1
+        metadata = h.demo.api.get("deployments", "greenlang", "greenlang-api")["metadata"]
+        assert FENCE not in metadata.get("annotations", {})

@@ -199,6 +199,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("lease_token", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("sent_at", sa.Double(), nullable=False),
         sa.Column("done_at", sa.Double(), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=True),
         sa.Column("late_outcome", sa.Text(), nullable=True),
