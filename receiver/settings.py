@@ -118,6 +118,15 @@ class Settings(BaseSettings):
             else value
         )
 
+    @field_validator("reconcile_every", "retention", "shutdown_within", mode="before")
+    @classmethod
+    def _seconds(cls, value: Any) -> Any:
+        """A plain number is seconds, as the text of a variable too."""
+        try:
+            return timedelta(seconds=float(value)) if isinstance(value, str | int | float) else value
+        except (ValueError, OverflowError):
+            return value
+
     @field_validator("store")
     @classmethod
     def _known_store(cls, value: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 
+from receiver.clients.bodies import whole
 from receiver.domain.alerts import clean, parse_time
 from receiver.domain.errors import TemporaryError
 
@@ -71,22 +72,12 @@ class Alertmanager:
             ) as response:
                 if response.status != 200:
                     raise TemporaryError(f"Alertmanager answered {response.status}")
-                body = await _whole(response)
+                body = await whole(response.content, most=MAX_ANSWER_BYTES)
             return json.loads(body)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise TemporaryError(f"Alertmanager cannot be reached: {type(error).__name__}") from error
         except ValueError as error:
             raise TemporaryError("Alertmanager's answer is not JSON") from error
-
-
-async def _whole(response: aiohttp.ClientResponse) -> bytes:
-    """The body to its end: one read gives only what has arrived by then."""
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            raise TemporaryError(f"Alertmanager's answer is larger than {MAX_ANSWER_BYTES} bytes")
-    return bytes(body)
 
 
 def _listed(entry: Mapping[str, Any]) -> ListedAlert:

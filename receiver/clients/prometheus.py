@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 
+from receiver.clients.bodies import whole
 from receiver.domain.alerts import parse_time
 from receiver.domain.errors import PermanentError, TemporaryError
 
@@ -106,7 +107,7 @@ class Prometheus:
                 timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
                 allow_redirects=False,
             ) as response:
-                body = await response.content.read(MAX_ANSWER_BYTES)
+                body = await whole(response.content, most=MAX_ANSWER_BYTES)
                 status = response.status
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise TemporaryError(f"Prometheus cannot be reached: {type(error).__name__}") from error

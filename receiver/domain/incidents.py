@@ -150,6 +150,7 @@ class Incident:
     lower_since: datetime | None = None
     lower_to: Severity | None = None
     nothing_applied_at: datetime | None = None
+    nothing_reasons: tuple[str, ...] = ()
     downgrade_proposed: Severity | None = None
     diagnosed_at: datetime | None = None
     facts_hash: str = ""
@@ -215,6 +216,7 @@ def apply(incident: Incident, recorded: ev.Recorded) -> Incident:
                 tried=(),
                 escalated=(),
                 nothing_applied_at=None,
+                nothing_reasons=(),
                 diagnosed_at=None,
                 classified_at=None,
                 held={},
@@ -231,7 +233,7 @@ def apply(incident: Incident, recorded: ev.Recorded) -> Incident:
         case ev.Diagnosed():
             return replace(incident, diagnosed_at=at, facts_hash=event.facts_hash)
         case ev.NothingApplies():
-            return replace(incident, nothing_applied_at=at)
+            return replace(incident, nothing_applied_at=at, nothing_reasons=event.reasons)
         case ev.Escalated():
             return replace(incident, escalated=(*incident.escalated, event.reason))
         case ev.MonitoringStarted():

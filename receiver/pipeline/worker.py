@@ -38,6 +38,9 @@ PARALLEL = 32
 BACK_OFF = (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2))
 # More steps than this in one claim means that decisions chase one another; let others have a turn.
 STEPS_IN_ONE_CLAIM = 40
+# Reasons that say more about our eyes than about the incident: worth another look soon.
+BLIND = ("G11 ", "cannot be reached", "did not answer", "could not be")
+BLIND_AGAIN = timedelta(seconds=15)
 
 
 class Worker:
@@ -263,12 +266,21 @@ class Worker:
         found = await look_for_cure(world, incident, claim.facts, todo.tried)
         if isinstance(found, Proposal):
             return await self._advance(claim, (), proposal=found)
-        events: tuple[ev.Event, ...] = (ev.NothingApplies(found),)
-        reason = "no remediation applies: " + "; ".join(found)
-        if reason not in incident.escalated:
-            events += (ev.Escalated(reason[:2000]),)
         claim.looked |= {steps.Propose}
-        return await self._advance(claim, events)
+        blind = any(mark in reason for reason in found for mark in BLIND)
+        if found == incident.nothing_reasons:
+            claim.rest_until(world.clock.now() + steps.LOOK_AGAIN)
+            return await self._advance(claim, self._hand_over(incident, found) if blind else ())
+        events: tuple[ev.Event, ...] = (ev.NothingApplies(found),)
+        if blind:
+            # A source that restarts answers again in a moment; if it does not, a person is told.
+            claim.rest_until(world.clock.now() + BLIND_AGAIN)
+            return await self._advance(claim, events)
+        return await self._advance(claim, (*events, *self._hand_over(incident, found)))
+
+    def _hand_over(self, incident: Incident, reasons: tuple[str, ...]) -> tuple[ev.Event, ...]:
+        reason = ("no remediation applies: " + "; ".join(reasons))[:2000]
+        return () if reason in incident.escalated else (ev.Escalated(reason),)
 
     async def _plan_of(self, incident: Incident) -> Plan | None:
         if incident.plan is None:

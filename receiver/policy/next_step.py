@@ -20,7 +20,7 @@ from receiver.policy.verification import Outcome
 
 RECLASSIFY = timedelta(seconds=30)
 DOWNGRADE_AFTER = timedelta(minutes=15)
-LOOK_AGAIN = timedelta(minutes=5)
+LOOK_AGAIN = timedelta(minutes=1)
 REVIEW = timedelta(seconds=60)
 # A plan that keeps going stale means somebody is working there; stop and say so.
 VOIDS_ALLOWED = 5
@@ -171,7 +171,7 @@ def _of_plan(
         )
     match progress.state:
         case PlanState.PLANNED:
-            return Record((_first_request(progress, plan, now),))
+            return Record((_first_request(incident, progress, plan, now),))
         case PlanState.AWAITING:
             return _awaiting(incident, progress, plan, looked, now)
         case PlanState.SUSPENDED:
@@ -312,9 +312,11 @@ def after_verdict(incident: Incident, plan: Plan, outcome: Outcome) -> tuple[ev.
     return (ev.Escalated(f"{progress.plan_id}: {words}"),)
 
 
-def _first_request(progress: PlanProgress, plan: Plan, now: datetime) -> ev.Event:
+def _first_request(incident: Incident, progress: PlanProgress, plan: Plan, now: datetime) -> ev.Event:
     by_rule = approve_by_rule(progress.plan_id, plan, now=now)
-    if by_rule is None:
+    # What nobody delivered may be proposed for, never acted on without a person.
+    told = any(alert.firing and alert.source == "webhook" for alert in incident.alerts.values())
+    if by_rule is None or not told:
         return _request(progress, plan, now)
     return ev.Approved(progress.plan_id, by_rule.digest, by_rule.approved_by, by_rule.execute_before)
 

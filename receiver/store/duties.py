@@ -6,7 +6,7 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, case, or_, select, update
 
 from receiver.domain.canonical import canonical
 from receiver.store.engine import insert, lease_now
@@ -36,7 +36,8 @@ def take(tx: Connection, name: str, *, owner: str, now: datetime, lease: timedel
     tx.execute(
         update(duties)
         .where(duties.c.name == name)
-        .values(lease_owner=owner, lease_until=clock + lease.total_seconds())
+        # Not zero: a zero at the end of the round means that somebody wants another at once.
+        .values(lease_owner=owner, lease_until=clock + lease.total_seconds(), next_due_at=seconds(now))
     )
     state: dict[str, Any] = json.loads(row.state)
     return state
@@ -47,7 +48,12 @@ def finish(tx: Connection, name: str, *, owner: str, next_due_at: datetime, stat
     tx.execute(
         update(duties)
         .where(duties.c.name == name, duties.c.lease_owner == owner)
-        .values(next_due_at=seconds(next_due_at), lease_owner=None, lease_until=None, state=canonical(state))
+        .values(
+            next_due_at=case((duties.c.next_due_at == 0, 0.0), else_=seconds(next_due_at)),
+            lease_owner=None,
+            lease_until=None,
+            state=canonical(state),
+        )
     )
 
 

@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 IDENTITY: web.RequestKey[Identity] = web.RequestKey("identity", Identity)
 OPEN = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 MAX_PAGE = 200
-MAX_ANSWER_BYTES = 64 * 1024
+MAX_BODY_BYTES = 64 * 1024
 
 _STATUS: dict[type[Exception], int] = {
     NotFound: 404,
@@ -344,9 +344,11 @@ def _items(items: list[dict[str, Any]], next_cursor: int | None) -> web.Response
 
 
 async def _json(request: web.Request) -> Any:
-    body = await request.content.read(MAX_ANSWER_BYTES + 1)
-    if len(body) > MAX_ANSWER_BYTES:
-        raise web.HTTPRequestEntityTooLarge(MAX_ANSWER_BYTES, len(body))
+    body = bytearray()
+    async for chunk in request.content.iter_chunked(MAX_BODY_BYTES):
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, len(body))
     try:
         return json.loads(body or b"{}")
     except ValueError:
