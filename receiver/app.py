@@ -81,15 +81,20 @@ class Service:
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-def read_policies(folder: Path | None) -> LoadedFiles:
-    """The policies of a folder (None: the packaged ones), checked. Raises PermanentError without any."""
+def policy_files(folder: Path | None) -> dict[str, str]:
+    """The texts of a folder's policy files (None: the packaged ones). Raises PermanentError without any."""
     try:
         files = read_files(folder if folder is not None else packaged_policies())
     except (OSError, UnicodeDecodeError) as error:
         raise PermanentError(f"policies: {error}") from error
     if not files:
         raise PermanentError(f"policies: there is no YAML file in {folder}")
-    return load(files, catalogue=registry.catalogue(), probe_facts=FACTS)
+    return files
+
+
+def read_policies(folder: Path | None) -> LoadedFiles:
+    """The policies of a folder (None: the packaged ones), checked. Raises PermanentError without any."""
+    return load(policy_files(folder), catalogue=registry.catalogue(), probe_facts=FACTS)
 
 
 async def connect_cluster(settings: Settings) -> cluster.Cluster:
@@ -118,10 +123,18 @@ async def serving(
     )
     if problems:
         raise PermanentError("\n".join(problems))
-    loaded = read_policies(settings.policies)
-    if loaded.policies is None:
-        raise PermanentError("\n".join(str(complaint) for complaint in loaded.complaints))
     async with AsyncExitStack() as stack:
+        opening: asyncio.Task[Store] | None = None
+        if store is None:
+            # Migrating runs in a process of its own: meanwhile the policies are read here.
+            loop = asyncio.get_running_loop()
+            opening = asyncio.create_task(
+                asyncio.to_thread(open_store, settings.store, loop), name="open-store"
+            )
+            stack.push_async_callback(_close_opened, opening)
+        loaded = await asyncio.to_thread(read_policies, settings.policies)
+        if loaded.policies is None:
+            raise PermanentError("\n".join(str(complaint) for complaint in loaded.complaints))
         session = await stack.enter_async_context(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=200))
         )
@@ -129,7 +142,8 @@ async def serving(
             door = await connect_cluster(settings)
             stack.push_async_callback(door.close)
         if store is None:
-            store = await asyncio.to_thread(open_store, settings.store, asyncio.get_running_loop())
+            assert opening is not None
+            store = await opening
         stack.push_async_callback(store.close)
         if store.name == "sqlite":
             await store.write(release_dead_leases)
@@ -240,13 +254,26 @@ def build_application(
     return application
 
 
+async def _close_opened(opening: asyncio.Task[Store]) -> None:
+    """Let go of a store that was opened, whatever ended the start; closing twice does no harm."""
+    try:
+        store = await opening
+    except (PermanentError, Unavailable):
+        return
+    await store.close()
+
+
 async def _follow_policies(world: World, counters: Counters, worker: Worker, folder: Path | None) -> None:
     """Take a changed set of files as a whole; a broken one changes nothing and is said."""
     seen = world.loaded.policies.hash
     complained = ""
+    texts: dict[str, str] = {}
     while True:
         await asyncio.sleep(RELOAD_SECONDS)
         try:
+            before, texts = texts, await asyncio.to_thread(policy_files, folder)
+            if texts == before:
+                continue
             found = await asyncio.to_thread(read_policies, folder)
         except PermanentError as error:
             found = None

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import Connection, create_engine, inspect, text
@@ -30,6 +32,8 @@ def sqlite_path(url: str) -> Path:
 
 def prepare(url: str) -> None:
     """Upgrade in a process of its own. Raises PermanentError with the reason where that fails."""
+    if url.startswith("sqlite:///") and _is_current(sqlite_path(url)):
+        return
     done = subprocess.run(
         [sys.executable, "-m", "receiver.store.migrate"],
         env={**os.environ, "STANCH_STORE": url},
@@ -41,6 +45,18 @@ def prepare(url: str) -> None:
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise PermanentError(f"the store cannot be prepared: {last}")
+
+
+def _is_current(path: Path) -> bool:
+    """Whether the file is there with this release's schema: then nothing has to be started for it."""
+    if not path.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1)) as connection:
+            found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.Error:
+        return False
+    return found is not None and found[0] == HEAD
 
 
 def upgrade(url: str) -> None:

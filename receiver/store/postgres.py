@@ -34,6 +34,7 @@ class PostgresStore:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._closed = False
         self._kept: asyncio.Queue[tuple[Delivery, asyncio.Future[None]]] = asyncio.Queue()
         self._writers = [
             asyncio.create_task(self._keep_for_ever(), name=f"store-writer-{number}")
@@ -71,6 +72,9 @@ class PostgresStore:
 
     async def close(self) -> None:
         """See `Store.close`."""
+        if self._closed:
+            return
+        self._closed = True
         await self._kept.join()
         for writer in self._writers:
             writer.cancel()
