@@ -19,7 +19,7 @@ class Traffic:
     ``sick_share`` tells which part of the serving pods is sick now, None where nothing serves.
     """
 
-    def __init__(self, scenario: Scenario, sick_share: Callable[[], float | None]) -> None:
+    def __init__(self, scenario: Scenario, sick_share: Callable[[datetime], float | None]) -> None:
         self.scenario = scenario
         self._sick_share = sick_share
         self._last: datetime | None = None
@@ -29,7 +29,7 @@ class Traffic:
 
     def collect(self, at: datetime) -> Iterable[Sample]:
         """The counters as a scrape at this moment finds them."""
-        share = self._sick_share()
+        share = self._sick_share(at)
         if self._last is not None and at > self._last and share is not None:
             self._count((at - self._last).total_seconds(), share)
         self._last = at

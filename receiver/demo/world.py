@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from receiver.demo.alertmanager import SmallAlertmanager
@@ -30,16 +30,24 @@ class DemoWorld:
     alertmanager: SmallAlertmanager
     traffic: Traffic
     spoiled: bool = False
+    released_at: datetime | None = None
 
     def release_bad(self) -> None:
         """Roll the bad release out, as somebody's pipeline would."""
         scenario = self.scenario
+        self.released_at = self.api.clock.now()
         patch: dict[str, Any] = {"spec": {"template": scenario.manifest(scenario.bad)["spec"]["template"]}}
         self.api.change("deployments", scenario.namespace, scenario.app, patch, manager="ci")
         self.api.reconcile()
 
-    def sick_share(self) -> float | None:
-        """Which part of the serving pods fails requests; all of them once a wrong cause has spoiled it."""
+    def sick_share(self, at: datetime) -> float | None:
+        """Which part of the serving pods fails requests; all of them once a wrong cause has spoiled it.
+
+        A scrape that is made up for late, on a busy machine, tells of its own time: before the release all
+        were well.
+        """
+        if self.released_at is None or at <= self.released_at:
+            return 0.0
         ready = self.api.ready_pods(self.scenario.namespace, f"app={self.scenario.app}")
         total = sum(ready.values())
         if not total:
@@ -60,7 +68,7 @@ async def demo_world(scenario: Scenario, clock: Clock, *, port: int = 0) -> Asyn
     api = ApiServer(clock=clock, port=port)
     api.rollout(scenario.manifest(scenario.good), ago=timedelta(hours=26))
     async with api, SmallAlertmanager(clock=clock) as manager:
-        traffic = Traffic(scenario, lambda: world.sick_share())
+        traffic = Traffic(scenario, lambda at: world.sick_share(at))
         target = Target(job=scenario.app, instance=f"{scenario.app}:8080", collect=traffic.collect)
         prometheus = PrometheusServer(
             clock=clock, targets=[target], rules=_rules(scenario), external_labels={"cluster": CLUSTER}

@@ -327,6 +327,7 @@ def _progress(plan: PlanProgress, event: ev.PlanEvent, at: datetime) -> PlanProg
                 state=PlanState.UNDOING if undoing else PlanState.EXECUTING,
                 intent=event.intent,
                 intent_kind=event.kind,
+                objections=(),
                 step=event.step,
                 baseline=plan.baseline if undoing else event.baseline,
             )

@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 
 from receiver.clients.cluster import marker_of
 from receiver.domain import events as ev
-from receiver.domain.errors import Conflict, NotAllowed
-from receiver.domain.incidents import Incident, PlanProgress, PlanState
+from receiver.domain.errors import Conflict, NotAllowed, Unavailable
+from receiver.domain.incidents import IN_FLIGHT, Incident, PlanProgress, PlanState
 from receiver.domain.plans import Receipt
 from receiver.domain.severity import Severity
 from receiver.pipeline.recording import record
@@ -76,7 +76,8 @@ def _answering(
             _must_respond(who, stored, "deny")
             return _answered(world, tx, held, stored, (ev.Denied(stored.plan_id, who.name, reason),), who)
         if progress.state is not PlanState.AWAITING:
-            raise Conflict(f"{stored.plan_id} is {progress.state.value}, not waiting for an approval")
+            hint = f"; to put it back: stanch plans undo {stored.plan_id}" if progress.receipts else ""
+            raise Conflict(f"{stored.plan_id} is {progress.state.value}, not waiting for an approval{hint}")
         if progress.expires_at is not None and now >= progress.expires_at:
             raise Conflict(
                 f"the request for {stored.plan_id} expired; it is asked again while the alert fires"
@@ -254,9 +255,10 @@ async def close(world: World, incident_id: int, who: Identity, *, cause: str) ->
     def events(held: Locked) -> tuple[ev.Event, ...]:
         incident = held.incident
         progress = incident.plan
-        busy = (PlanState.EXECUTING, PlanState.UNDOING, PlanState.UNKNOWN)
-        if progress is not None and progress.state in busy:
-            raise Conflict(f"{progress.plan_id} is {progress.state.value}; settle it first")
+        if progress is not None and progress.state in IN_FLIGHT:
+            raise Conflict(
+                f"{progress.plan_id} is {progress.state.value}; its verdict, or settling it, comes first"
+            )
         if incident.firing:
             holding = {alert.identity: alert.starts_at for alert in incident.alerts.values() if alert.firing}
             return (ev.ClosedByHand(who.name, cause, holding),)
@@ -292,10 +294,15 @@ async def set_pause(
     def body(tx: Connection) -> tuple[str, ...]:
         change = switches.pause if on else switches.resume
         change(tx, policy=policy, by=who.name, reason=reason, at=world.clock.now())
-        claims.make_due(tx, None, now=world.clock.now())
         return switches.paused(tx)
 
-    return await world.store.write(body)
+    left = await world.store.write(body)
+    try:
+        # Apart from the switch, which no incident's row may hold up: whoever is due meanwhile sees it anyway.
+        await world.store.write(lambda tx: claims.make_due(tx, None, now=world.clock.now()))
+    except Unavailable:
+        return left
+    return left
 
 
 def _current(incident: Incident, stored: StoredPlan) -> PlanProgress:

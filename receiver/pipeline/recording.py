@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from receiver.announce.messages import as_json, messages
 from receiver.domain import events as ev
+from receiver.domain.incidents import OVER
 from receiver.domain.plans import Plan
 from receiver.pipeline.world import World
 from receiver.store import effects, outbox, timeline
@@ -43,8 +44,12 @@ def record(
     first = held.incident.last_seq + 1
     held = timeline.append(tx, held, events, at=now, actor=actor, due_at=due_at, release=release)
     for event in events:
-        if isinstance(event, _FREES_TARGET) or (isinstance(event, ev.EffectSettled) and not event.done):
+        if isinstance(event, _FREES_TARGET):
             effects.free_target(tx, event.plan_id)
+    progress = held.incident.plan
+    if progress is not None and progress.state in OVER:
+        # Settled by a person, closed, or over for any other reason: nothing of it is under way.
+        effects.free_target(tx, progress.plan_id)
     incident = held.incident
     if (
         plan is None

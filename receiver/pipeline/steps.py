@@ -205,15 +205,17 @@ async def quiet_step(world: World, incident: Incident, plan: Plan | None) -> Res
     )
     window = monitoring_window(incident.severity, monitor)
     if verification is None:
-        truth, reason = Truth.UNKNOWN, "no policy says how to see that it is well"
-    else:
-        measured = await measure(
-            world.prometheus, verification.queries, start=now, end=now, step=verification.every
-        )
-        points = points_of(measured, start=now, end=now, step=verification.every)
-        baseline = incident.plan.baseline if incident.plan is not None else {}
-        truth = holds_now(verification, points[0][1], baseline)
-        reason = "; ".join(measured.missing.values()) or f"{verification.success} has no data"
+        since = incident.quiet_since or now
+        if now - since < window:
+            return Result((), again_at=since + window)
+        return Result((ev.ReadyToResolve("nothing fires, and no policy can tell whether it is well"),))
+    measured = await measure(
+        world.prometheus, verification.queries, start=now, end=now, step=verification.every
+    )
+    points = points_of(measured, start=now, end=now, step=verification.every)
+    baseline = incident.plan.baseline if incident.plan is not None else {}
+    truth = holds_now(verification, points[0][1], baseline)
+    reason = "; ".join(measured.missing.values()) or f"{verification.success} has no data"
     again = now + QUIET_EVERY
     if truth is Truth.TRUE:
         if incident.monitoring_until is None:

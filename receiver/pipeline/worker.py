@@ -8,6 +8,7 @@ and the next step is decided from that. So a signal that arrives meanwhile is ne
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -33,11 +34,14 @@ from receiver.store.claims import Fenced
 
 log = structlog.get_logger(__name__)
 
+_NUMBERS = re.compile(r"\d+")
+
 PARALLEL = 32
 # After a step raised, the incident waits: it must not spin, and it must not block the others.
 BACK_OFF = (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2))
 # More steps than this in one claim means that decisions chase one another; let others have a turn.
 STEPS_IN_ONE_CLAIM = 40
+FAILURES_TOLD = 4
 # Reasons that say more about our eyes than about the incident: worth another look soon.
 BLIND = ("G11 ", "cannot be reached", "did not answer", "could not be")
 BLIND_AGAIN = timedelta(seconds=15)
@@ -76,7 +80,13 @@ class Worker:
                 except Unavailable as error:
                     log.warning("the store is away; waiting", event_code="store_away", why=str(error))
                     pause = self._world.timing.poll
+                except Exception:
+                    log.exception("looking for work failed; trying again", event_code="claim_failed")
+                    pause = self._world.timing.poll
                 await self._sleep(pause)
+            if self._tasks:
+                # Draining: the heartbeat keeps what is being finished.
+                await asyncio.wait(self._tasks)
         finally:
             heartbeat.cancel()
             await asyncio.gather(heartbeat, return_exceptions=True)
@@ -194,8 +204,24 @@ class Worker:
         except Exception:
             log.exception("a step failed; the incident waits", event_code="step_failed", incident=number)
             self._counters.steps["failed"] += 1
+            if failures + 1 == FAILURES_TOLD:
+                await self._tell_failing(claim)
             wait = BACK_OFF[min(failures, len(BACK_OFF) - 1)]
             await self._give_back(claim, wait)
+
+    async def _tell_failing(self, claim: Claim) -> None:
+        """A step that keeps raising is a bug of ours: a person must know that this incident waits."""
+        world = self._world
+
+        def body(tx: Connection) -> None:
+            held = claims.reclaim(tx, claim.incident.id, token=claim.token)
+            event = ev.Escalated(f"a step failed {FAILURES_TOLD} times; the log has the reason")
+            record(world, tx, held, (event,), actor=world.owner, due_at=world.clock.now())
+
+        try:
+            await world.store.write(body)
+        except (Unavailable, Fenced):
+            log.warning("a failing incident could not be told of", event_code="store_away")
 
     async def _give_back(self, claim: Claim, wait: timedelta) -> None:
         world = self._world
@@ -280,7 +306,9 @@ class Worker:
 
     def _hand_over(self, incident: Incident, reasons: tuple[str, ...]) -> tuple[ev.Event, ...]:
         reason = ("no remediation applies: " + "; ".join(reasons))[:2000]
-        return () if reason in incident.escalated else (ev.Escalated(reason),)
+        # The same reason with another number in it ("runs since 3 h") is no news.
+        told = {_NUMBERS.sub("#", one) for one in incident.escalated}
+        return () if _NUMBERS.sub("#", reason) in told else (ev.Escalated(reason),)
 
     async def _plan_of(self, incident: Incident) -> Plan | None:
         if incident.plan is None:

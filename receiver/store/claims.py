@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, func, or_, select, update
 
 from receiver.store.engine import lease_now
 from receiver.store.schema import incidents
 from receiver.store.timeline import Locked, lock, locked_from, seconds
+
+UNREADABLE_WAITS = timedelta(minutes=5)
 
 
 class Fenced(Exception):
@@ -36,9 +39,10 @@ def claim(tx: Connection, *, owner: str, now: datetime, lease: timedelta, limit:
     if not rows:
         return []
     until = clock + lease.total_seconds()
+    taken = [held for row in rows if (held := _readable(tx, row, now)) is not None]
     tx.execute(
         update(incidents)
-        .where(incidents.c.id.in_([row.id for row in rows]))
+        .where(incidents.c.id.in_([held.incident.id for held in taken]))
         .values(lease_owner=owner, lease_token=incidents.c.lease_token + 1, lease_until=until)
     )
     return [
@@ -51,8 +55,21 @@ def claim(tx: Connection, *, owner: str, now: datetime, lease: timedelta, limit:
             next_due_at=held.next_due_at,
             fail_count=held.fail_count,
         )
-        for held in map(locked_from, rows)
+        for held in taken
     ]
+
+
+def _readable(tx: Connection, row: Row[Any], now: datetime) -> Locked | None:
+    """The row, or None for one that cannot be read: it waits, and does not hold up its neighbours."""
+    try:
+        return locked_from(row)
+    except ValueError:
+        tx.execute(
+            update(incidents)
+            .where(incidents.c.id == row.id)
+            .values(fail_count=incidents.c.fail_count + 1, next_due_at=seconds(now + UNREADABLE_WAITS))
+        )
+        return None
 
 
 def reclaim(tx: Connection, incident_id: int, *, token: int) -> Locked:

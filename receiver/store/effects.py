@@ -326,15 +326,29 @@ def intent_counts(tx: Connection) -> Mapping[str, int]:
 
 
 def failed_runs(tx: Connection, remediation: str, target: str, *, since: datetime) -> int:
-    """How many runs of this cure on this target did not help or were undone since then."""
-    rows = tx.execute(
-        select(func.count(func.distinct(plans.c.id)))
-        .select_from(plans.join(incident_events, incident_events.c.incident_id == plans.c.incident_id))
+    """How many runs of this cure on this target did not help, were undone or have an unknown effect."""
+    runs = tx.execute(
+        select(intents.c.plan_id, intents.c.incident_id)
         .where(
-            plans.c.remediation == remediation,
-            plans.c.target == target,
-            incident_events.c.at >= seconds(since),
-            incident_events.c.kind.in_(["StillSick", "Undone", "EffectUnknown"]),
+            intents.c.target == target,
+            intents.c.created_at >= seconds(since),
+            intents.c.kind == "execute",
+            intents.c.state != "refused",
         )
-    )
-    return int(rows.scalar_one())
+        .distinct()
+    ).all()
+    failed = 0
+    for run in runs:
+        if load_plan(tx, run.plan_id).plan.remediation != remediation:
+            continue
+        ended = tx.execute(
+            select(func.count())
+            .select_from(incident_events)
+            .where(
+                incident_events.c.incident_id == run.incident_id,
+                incident_events.c.kind.in_(["StillSick", "Undone", "EffectUnknown"]),
+                incident_events.c.body.contains(f'"plan_id":"{run.plan_id}"', autoescape=True),
+            )
+        ).scalar_one()
+        failed += bool(ended)
+    return failed

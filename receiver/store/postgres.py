@@ -11,7 +11,8 @@ import zlib
 from typing import Any, TypeVar
 
 from sqlalchemy import insert
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from receiver.domain.errors import Unavailable
@@ -51,7 +52,9 @@ class PostgresStore:
         try:
             async with self._engine.begin() as connection:
                 return await connection.run_sync(body)
-        except (OperationalError, InterfaceError, OSError, TimeoutError) as error:
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            if not is_away(error):
+                raise
             raise Unavailable(f"the store cannot be written: {_words(error)}") from error
 
     async def read(self, body: Body[T]) -> T:
@@ -61,7 +64,9 @@ class PostgresStore:
                 connection = await connection.execution_options(postgresql_readonly=True)
                 async with connection.begin():
                     return await connection.run_sync(body)
-        except (OperationalError, InterfaceError, OSError, TimeoutError) as error:
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            if not is_away(error):
+                raise
             raise Unavailable(f"the store cannot be read: {_words(error)}") from error
 
     async def keep(self, delivery: Delivery) -> None:
@@ -91,7 +96,7 @@ class PostgresStore:
                     await connection.execute(
                         insert(schema.deliveries), [_row(delivery) for delivery, _ in batch]
                     )
-            except (DBAPIError, OSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 - every waiting sender must learn that nothing was kept
                 unavailable = Unavailable(f"the store cannot be written: {_words(error)}")
                 for _, answer in batch:
                     if not answer.done():
@@ -133,6 +138,19 @@ def async_url(url: str) -> str:
     if scheme.split("+")[0] not in ("postgresql", "postgres"):
         raise ValueError(f"not a PostgreSQL address: {scheme}://...")
     return f"postgresql+asyncpg://{rest}"
+
+
+# Classes of SQLSTATE that speak of the server and not of what it was asked: connection, read-only after a
+# failover, deadlock, resources, locks, operator, system.
+AWAY = frozenset({"08", "25", "40", "53", "55", "57", "58"})
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the store cannot take it now, rather than never: the same may go through later."""
+    if isinstance(error, DBAPIError):
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        return error.connection_invalidated or not state or state[:2] in AWAY
+    return isinstance(error, PoolTimeoutError | OSError | TimeoutError)
 
 
 def _row(delivery: Delivery) -> dict[str, Any]:
