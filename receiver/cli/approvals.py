@@ -52,7 +52,7 @@ def approve(
     The digest that was shown is always sent: if the plan changes meanwhile, the yes does not hold.
     """
     from receiver.cli.client import connect
-    from receiver.cli.failures import NOT_WELL, Failure
+    from receiver.cli.failures import NOT_WELL, USAGE, Failure
     from receiver.terminal import cards, screen
 
     service = connect(url, token_file)
@@ -60,7 +60,9 @@ def approve(
     shown = _digest(found, plan, digest)
     console = screen.err() if output is Output.JSON else screen.out()
     console.print(cards.plan_card(found))
-    if screen.on_terminal() and not no_prompt:
+    if not no_prompt and not screen.on_terminal():
+        raise Failure("nobody can be asked here: add --no-prompt to approve what is shown", code=USAGE)
+    if not no_prompt:
         if reason is None and _wants_reason(found):
             reason = screen.ask("Reason: ") or None
         if not screen.confirmed(f"Approve {plan}?"):

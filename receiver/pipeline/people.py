@@ -256,9 +256,7 @@ async def close(world: World, incident_id: int, who: Identity, *, cause: str) ->
         incident = held.incident
         progress = incident.plan
         if progress is not None and progress.state in IN_FLIGHT:
-            raise Conflict(
-                f"{progress.plan_id} is {progress.state.value}; its verdict, or settling it, comes first"
-            )
+            raise Conflict(f"{progress.plan_id} is {progress.state.value}; its verdict comes first")
         if incident.firing:
             holding = {alert.identity: alert.starts_at for alert in incident.alerts.values() if alert.firing}
             return (ev.ClosedByHand(who.name, cause, holding),)

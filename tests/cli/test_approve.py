@@ -55,15 +55,15 @@ def test_a_plan_that_changed_while_it_was_looked_at_is_not_approved(
 
 
 def test_another_digest_than_the_shown_one_sends_nothing(stanch: Stanch, service: FakeService) -> None:
-    result = stanch("approve", "P-1", "--digest", "0" * 12)
+    result = stanch("approve", "P-1", "--no-prompt", "--digest", "0" * 12)
     assert (result.exit_code, service.posted) == (4, [])
 
 
 def test_a_digest_is_enough_by_its_beginning_but_not_by_a_few_characters(
     stanch: Stanch, service: FakeService
 ) -> None:
-    assert stanch("approve", "P-1", "--digest", service.digest[:12]).exit_code == 0
-    assert stanch("approve", "P-1", "--digest", service.digest[:4]).exit_code == 2
+    assert stanch("approve", "P-1", "--no-prompt", "--digest", service.digest[:12]).exit_code == 0
+    assert stanch("approve", "P-1", "--no-prompt", "--digest", service.digest[:4]).exit_code == 2
     assert [body["digest"] for _, body in service.posted] == [service.digest]
 
 
@@ -78,6 +78,14 @@ def test_with_no_prompt_nobody_is_asked(stanch: Stanch, service: FakeService, te
 
 
 def test_for_programs_the_card_goes_to_standard_error(stanch: Stanch, service: FakeService) -> None:
-    result = stanch("approve", "P-1", "--output", "json")
+    result = stanch("approve", "P-1", "--no-prompt", "--output", "json")
     assert json.loads(result.stdout)["state"] == "approved"
     assert service.digest in result.stderr
+
+
+def test_where_nobody_can_be_asked_it_wants_the_flag_and_sends_nothing(
+    stanch: Stanch, service: FakeService
+) -> None:
+    result = stanch("approve", "P-1", "--reason", "right", input="y\n")
+    assert (result.exit_code, service.posted) == (2, [])
+    assert "--no-prompt" in result.stderr

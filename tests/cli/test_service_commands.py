@@ -29,7 +29,7 @@ WRITES = [
     ("plans", "settle", "P-1", "--done", "--reason", "seen", "--yes-i-looked"),
     ("plans", "undo", "P-1", "--reason", "worse"),
     ("plans", "keep", "P-1", "--reason", "other fault"),
-    ("approve", "P-1", "--reason", "right"),
+    ("approve", "P-1", "--no-prompt", "--reason", "right"),
     ("deny", "P-1", "--reason", "wrong"),
     ("pause", "--reason", "move"),
     ("resume",),
