@@ -41,19 +41,24 @@ def list_incidents(
 
 
 def newest_event(tx: Connection) -> int:
-    """The id of the newest timeline row."""
-    return int(tx.execute(select(func.coalesce(func.max(incident_events.c.id), 0))).scalar_one())
+    """The place in the chain of the newest sealed timeline row."""
+    return int(tx.execute(select(func.coalesce(func.max(incident_events.c.seal), 0))).scalar_one())
 
 
 def events_after(tx: Connection, after: int, *, limit: int = 500) -> list[NewEvent]:
-    """Timeline rows of all incidents beyond that id."""
+    """Timeline rows of all incidents beyond that place in the chain.
+
+    The chain has no gaps; ids may become visible in another order than they were given.
+    """
     rows = tx.execute(
         select(incident_events)
-        .where(incident_events.c.id > after)
-        .order_by(incident_events.c.id)
+        .where(incident_events.c.seal > after)
+        .order_by(incident_events.c.seal)
         .limit(limit)
     )
-    return [NewEvent(row.id, row.incident_id, row.seq, row.at, row.actor, row.kind, row.body) for row in rows]
+    return [
+        NewEvent(row.seal, row.incident_id, row.seq, row.at, row.actor, row.kind, row.body) for row in rows
+    ]
 
 
 def figures(tx: Connection) -> Mapping[str, Any]:
