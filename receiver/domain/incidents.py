@@ -67,8 +67,6 @@ IN_FLIGHT = frozenset(
         PlanState.UNKNOWN,
     }
 )
-# A plan in one of these waits for a person.
-ASKED = frozenset({PlanState.AWAITING, PlanState.SUSPENDED, PlanState.EXPIRED})
 # A plan in one of these is over; another may be looked for.
 OVER = frozenset(
     {

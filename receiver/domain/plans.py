@@ -8,7 +8,7 @@ and dry run, marker, retry and recovery exist once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -306,11 +306,3 @@ class Passed:
 
     guard: str
     observed: str
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Facts that a remediation or probe learned by reading; ``missing`` names those it could not."""
-
-    facts: Mapping[str, Any]
-    missing: Mapping[str, str] = field(default_factory=dict)

@@ -79,6 +79,3 @@ class Remediation(Protocol):
 
     async def verify(self, receipt: Receipt) -> tuple[Placement, str]:
         """Whether the change is in place, with a sentence; reads only."""
-
-
-Catalogue = Mapping[str, Spec]

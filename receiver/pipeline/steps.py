@@ -32,7 +32,6 @@ LOOK_BACK = timedelta(hours=3)
 LOOK_BACK_STEP = timedelta(minutes=1)
 SETTLE_EVERY = timedelta(seconds=5)
 QUIET_EVERY = timedelta(seconds=30)
-MAX_FACT_ITEMS = 1000
 
 
 @dataclass(frozen=True)

@@ -267,14 +267,6 @@ def load_intent(tx: Connection, intent_id: str) -> Intent:
     return _intent(row)
 
 
-def open_intent(tx: Connection, incident_id: int) -> Intent | None:
-    """The intent of this incident that has no outcome yet."""
-    row = tx.execute(
-        select(intents).where(intents.c.incident_id == incident_id, intents.c.state == "started")
-    ).first()
-    return None if row is None else _intent(row)
-
-
 def _intent(row: Row[Any]) -> Intent:
     return Intent(
         id=row.id,

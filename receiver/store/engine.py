@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -24,6 +25,16 @@ class Delivery:
     source: str
     sha256: str
     body: bytes
+
+
+# Below this, compressing costs more than the bytes are worth.
+COMPRESS_ABOVE_BYTES = 4096
+
+
+def packed(body: bytes) -> tuple[bytes, bool]:
+    """A body as both stores keep it, and whether that is compressed."""
+    compressed = len(body) > COMPRESS_ABOVE_BYTES
+    return (zlib.compress(body, 1) if compressed else body), compressed
 
 
 class Store(Protocol):

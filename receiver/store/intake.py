@@ -139,11 +139,6 @@ def list_alerts(tx: Connection, *, before: int | None, limit: int) -> list[Alert
     return [alert_row(row) for row in tx.execute(statement)]
 
 
-def alerts_of(tx: Connection, incident_id: int) -> list[AlertRow]:
-    """The alerts that last belonged to this incident."""
-    return [alert_row(row) for row in tx.execute(select(alerts).where(alerts.c.incident_id == incident_id))]
-
-
 def save_alerts(tx: Connection, changed: Sequence[AlertRow]) -> None:
     """Write these back, new ones included, in one statement."""
     if not changed:

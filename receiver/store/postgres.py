@@ -7,7 +7,6 @@ pool. READ COMMITTED throughout: what must not race takes the gate first and rea
 from __future__ import annotations
 
 import asyncio
-import zlib
 from typing import Any, TypeVar
 
 from sqlalchemy import insert
@@ -17,13 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from receiver.domain.errors import Unavailable
 from receiver.store import schema
-from receiver.store.engine import Body, Delivery
+from receiver.store.engine import Body, Delivery, packed
 
 T = TypeVar("T")
 
 BATCH = 400
 WRITERS = 2
-COMPRESS_ABOVE_BYTES = 4096
 # A statement that waits longer than this for a row means a stuck neighbour; better to fail and retry.
 LOCK_TIMEOUT_MS = 8000
 
@@ -154,12 +152,12 @@ def is_away(error: BaseException) -> bool:
 
 
 def _row(delivery: Delivery) -> dict[str, Any]:
-    compressed = len(delivery.body) > COMPRESS_ABOVE_BYTES
+    body, compressed = packed(delivery.body)
     return {
         "received_at": delivery.received_at,
         "source": delivery.source,
         "sha256": delivery.sha256,
-        "body": zlib.compress(delivery.body, 1) if compressed else delivery.body,
+        "body": body,
         "compressed": compressed,
     }
 

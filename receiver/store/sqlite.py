@@ -13,7 +13,6 @@ import queue
 import sqlite3
 import sys
 import threading
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,15 +24,13 @@ from sqlalchemy.pool import StaticPool
 
 from receiver.domain.errors import Unavailable
 from receiver.store import schema
-from receiver.store.engine import Body, Delivery
+from receiver.store.engine import Body, Delivery, packed
 
 T = TypeVar("T")
 
 # More than this in one commit makes the first of them wait too long for its answer.
 BATCH = 400
 SWITCH_SECONDS = 0.0005
-# Below this, compressing costs more than the bytes are worth.
-COMPRESS_ABOVE_BYTES = 4096
 
 _Job = tuple[Body[Any] | Delivery, "asyncio.Future[Any]"]
 
@@ -209,8 +206,7 @@ def _insert_deliveries(connection: Connection, batch: list[Delivery]) -> None:
     # One statement a batch takes and drops the interpreter lock once, not once a row.
     values: list[Any] = []
     for delivery in batch:
-        compressed = len(delivery.body) > COMPRESS_ABOVE_BYTES
-        body = zlib.compress(delivery.body, 1) if compressed else delivery.body
+        body, compressed = packed(delivery.body)
         values += (delivery.received_at, delivery.source, delivery.sha256, body, compressed)
     rows = ",".join(["(?,?,?,?,?)"] * len(batch))
     connection.exec_driver_sql(

@@ -21,9 +21,6 @@ from receiver.domain.incidents import Incident, apply, read_snapshot, snapshot_t
 from receiver.store.engine import insert as insert_or
 from receiver.store.schema import facts, incident_events, incidents
 
-# Larger facts go aside, by hash: the chain stays small and bodies can be dropped.
-MAX_EVENT_BYTES = 16 * 1024
-
 
 @dataclass(frozen=True)
 class Locked:
@@ -180,11 +177,6 @@ def store_facts(tx: Connection, found: Any, *, at: datetime) -> str:
         .on_conflict_do_nothing(index_elements=["hash"])
     )
     return name
-
-
-def load_facts(tx: Connection, name: str) -> str | None:
-    """The canonical text of stored facts."""
-    return tx.execute(select(facts.c.body).where(facts.c.hash == name)).scalar()
 
 
 def count_open(tx: Connection) -> int:
