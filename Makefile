@@ -76,8 +76,8 @@ docs: $(VENV)/.run ## make the README's picture anew from a run of the demo
 	@$(BIN)/python -m receiver.trials.picture
 
 lock: ## write both locks anew (needs uv)
-	$(UV) pip compile pyproject.toml --extra build --universal --generate-hashes --no-header --no-annotate -q -o requirements.lock
-	$(UV) pip compile pyproject.toml --all-extras --universal --generate-hashes --no-header --no-annotate -q -c requirements.lock -o requirements-dev.lock
+	$(UV) pip compile pyproject.toml --extra build --universal --no-strip-extras --generate-hashes --no-header --no-annotate -q -o requirements.lock
+	$(UV) pip compile pyproject.toml --all-extras --universal --no-strip-extras --generate-hashes --no-header --no-annotate -q -c requirements.lock -o requirements-dev.lock
 
 clean: ## remove what set-up and tests made
 	rm -rf $(VENV) .deps .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist
