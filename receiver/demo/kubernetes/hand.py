@@ -20,7 +20,7 @@ class Hand:
 
     def owned(self, resource: Resource, owner: JsonObject) -> list[JsonObject]:
         namespace, uid = owner["metadata"]["namespace"], owner["metadata"]["uid"]
-        return [obj for obj in self.store.objects(resource, namespace) if controller_uid(obj) == uid]
+        return self.store.controlled(resource, namespace, uid)
 
     def write(
         self, resource: Resource, obj: JsonObject, metadata: JsonObject, spec: JsonObject
@@ -78,8 +78,3 @@ def owner_reference(resource: Resource, obj: JsonObject) -> JsonObject:
         "controller": True,
         "blockOwnerDeletion": True,
     }
-
-
-def controller_uid(obj: JsonObject) -> str | None:
-    references = obj["metadata"].get("ownerReferences", [])
-    return next((each["uid"] for each in references if each.get("controller")), None)
