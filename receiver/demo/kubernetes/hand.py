@@ -26,6 +26,12 @@ class Hand:
         self, resource: Resource, obj: JsonObject, metadata: JsonObject, spec: JsonObject
     ) -> JsonObject:
         namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        is_so = all(obj["metadata"].get(key) == value for key, value in metadata.items()) and all(
+            obj["spec"].get(key) == value for key, value in spec.items()
+        )
+        if is_so and self.store.get(resource, namespace, name) is obj:
+            # As the real loops: what is so already is not sent.
+            return obj
         body = {
             **obj,
             "metadata": {**obj["metadata"], **metadata, "resourceVersion": ""},
