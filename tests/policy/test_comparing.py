@@ -1,4 +1,4 @@
-"""What differs between two sets of policies is said in the files' words, and what loosens a rule is marked."""
+"""What two sets of policies say differently, in the files' words; what loosens a rule is marked."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def test_a_comment_is_no_difference() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "what", "before", "after", "weight"),
     [
-        pytest.param("mode: propose", "mode: shadow", "mode", "propose", "shadow", Weight.STRICTER, id="mode"),
+        pytest.param(
+            "mode: propose", "mode: shadow", "mode", "propose", "shadow", Weight.STRICTER, id="mode"
+        ),
         pytest.param(
             "P3: {expr: err > 0.01, for: 5m}",
             "P3: {expr: err > 0.02, for: 5m}",
