@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from receiver.cli import policy_files
 from receiver.cli.failures import NOT_WELL, USAGE, Failure
 from receiver.cli.options import Output, examples
 
@@ -74,3 +75,8 @@ def check(
             console.print(screen.plain(found, "green"))
     if not ok:
         raise typer.Exit(NOT_WELL)
+
+
+app.command("list", epilog=policy_files.LIST_EXAMPLES)(policy_files.list_policies)
+app.command(epilog=policy_files.DIFF_EXAMPLES)(policy_files.diff)
+app.command(epilog=policy_files.SCHEMA_EXAMPLES)(policy_files.schema)
