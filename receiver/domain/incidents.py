@@ -114,6 +114,8 @@ class PlanProgress:
     since: datetime | None = None
     expires_at: datetime | None = None
     round: int = 0
+    # Rounds in which nobody answered; a plan made anew after a void takes them over.
+    expired_rounds: int = 0
     ask_again_at: datetime | None = None
     approvals: tuple[str, ...] = ()
     execute_before: datetime | None = None
@@ -274,6 +276,7 @@ def _planned(incident: Incident, event: ev.PlanEvent, at: datetime) -> Incident:
                 planned_at=at,
                 mode=event.mode,
                 since=at,
+                expired_rounds=_unanswered(incident.plan, event),
             ),
         )
     plan = incident.plan
@@ -288,13 +291,25 @@ def _planned(incident: Incident, event: ev.PlanEvent, at: datetime) -> Incident:
     return incident
 
 
+def _unanswered(before: PlanProgress | None, event: ev.Planned) -> int:
+    """How often nobody answered the plan that this one stands for anew: a void gives no round back."""
+    if before is None or before.state is not PlanState.VOID or before.remediation != event.remediation:
+        return 0
+    return before.expired_rounds
+
+
 def _progress(plan: PlanProgress, event: ev.PlanEvent, at: datetime) -> PlanProgress:
     match event:
         case ev.Planned():
             return plan
         case ev.ApprovalRequested():
             return replace(
-                plan, state=PlanState.AWAITING, expires_at=event.expires_at, round=event.round, approvals=()
+                plan,
+                state=PlanState.AWAITING,
+                expires_at=event.expires_at,
+                round=event.round,
+                # Back from a suspension: whoever said yes to this digest in this round has said so.
+                approvals=plan.approvals if event.round == plan.round else (),
             )
         case ev.ApprovalSuspended():
             return replace(plan, state=PlanState.SUSPENDED, expires_at=None)
@@ -306,12 +321,19 @@ def _progress(plan: PlanProgress, event: ev.PlanEvent, at: datetime) -> PlanProg
                 state=PlanState.APPROVED,
                 execute_before=event.execute_before,
                 approvals=event.by,
+                expired_rounds=0,
                 retry_at=None,
             )
         case ev.Denied():
             return replace(plan, state=PlanState.DENIED)
         case ev.ApprovalExpired():
-            return replace(plan, state=PlanState.EXPIRED, ask_again_at=event.ask_again_at, approvals=())
+            return replace(
+                plan,
+                state=PlanState.EXPIRED,
+                ask_again_at=event.ask_again_at,
+                expired_rounds=event.round,
+                approvals=(),
+            )
         case ev.PlanVoided():
             return replace(plan, state=PlanState.VOID)
         case ev.Refused():

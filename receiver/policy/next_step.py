@@ -15,7 +15,7 @@ from receiver.domain import events as ev
 from receiver.domain.incidents import Incident, PlanProgress, PlanState
 from receiver.domain.plans import Plan, UndoWhen
 from receiver.domain.severity import Severity
-from receiver.policy.approval import approve_by_rule, ask_again_after
+from receiver.policy.approval import approve_by_rule, ask_again_after, asked_in
 from receiver.policy.verification import Outcome
 
 RECLASSIFY = timedelta(seconds=30)
@@ -161,10 +161,7 @@ def _of_plan(
     now: datetime,
 ) -> Next | None:
     """What the current plan needs; None where it no longer stands in the way."""
-    waiting = (
-        progress.state in (PlanState.PLANNED, PlanState.AWAITING, PlanState.APPROVED) and progress.step == 0
-    )
-    if waiting and policy_hash != plan.policy_hash:
+    if _waits(incident, progress) and policy_hash != plan.policy_hash:
         gone = "is no longer loaded" if policy_hash is None else "changed"
         return Record(
             (ev.PlanVoided(progress.plan_id, f"policy {plan.policy} {gone} since the plan was made"),)
@@ -219,6 +216,19 @@ def _of_plan(
             return None
         case _:
             assert_never(progress.state)
+
+
+def _waits(incident: Incident, progress: PlanProgress) -> bool:
+    """Whether nothing was done yet and a yes is asked for, given, or about to be asked for again."""
+    if progress.state is PlanState.SUSPENDED:
+        return incident.firing
+    if progress.state is PlanState.EXPIRED:
+        return incident.firing and progress.ask_again_at is not None
+    return progress.step == 0 and progress.state in (
+        PlanState.PLANNED,
+        PlanState.AWAITING,
+        PlanState.APPROVED,
+    )
 
 
 def _awaiting(
@@ -322,13 +332,15 @@ def _first_request(incident: Incident, progress: PlanProgress, plan: Plan, now: 
 
 
 def _request(progress: PlanProgress, plan: Plan, now: datetime) -> ev.ApprovalRequested:
+    # A request that was suspended, or whose plan was made anew, has not been left unanswered.
+    round_ = progress.expired_rounds + 1
     return ev.ApprovalRequested(
         plan_id=progress.plan_id,
         digest=plan.digest,
-        groups=plan.approval.groups,
+        groups=asked_in(plan.approval, round_),
         count=plan.approval.count,
         expires_at=now + plan.approval.expires,
-        round=progress.round + 1,
+        round=round_,
     )
 
 

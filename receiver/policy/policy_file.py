@@ -473,6 +473,7 @@ def _approve(draft: _Draft, spec: Fields) -> Mapping[Risk, ApprovalRule]:
             reason_required=rule.reason_required,
             expires=expires,
             execute_within=within,
+            in_turn=tuple(dict.fromkeys(approver.groups for approver in known)),
         )
     return rules
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hand_clock import NOON
 
+from receiver.domain.events import ApprovalRequested
 from receiver.domain.incidents import Incident, IncidentAlert, PlanProgress, PlanState, Status
 from receiver.domain.severity import Severity
 from receiver.policy import next_step as steps
@@ -112,6 +113,19 @@ ROWS: dict[str, tuple[Incident, datetime, str | None, steps.Next | type | str]] 
         HASH,
         "ApprovalRequested",
     ),
+    "a changed policy is not asked about again": (
+        incident(PlanState.EXPIRED, progress={"ask_again_at": NOON + timedelta(minutes=9)}),
+        NOON,
+        "other",
+        "PlanVoided",
+    ),
+    "nor after a suspension": (incident(PlanState.SUSPENDED), NOON, "other", "PlanVoided"),
+    "what was handed over stays so, whatever the policy": (
+        incident(PlanState.EXPIRED, progress={"expired_rounds": 4}),
+        NOON,
+        "other",
+        Rest,
+    ),
     "handed over in the end": (
         incident(PlanState.AWAITING, progress={"expires_at": NOON, "round": 4}),
         NOON,
@@ -182,3 +196,24 @@ def test_events_that_wait_for_people_are_recorded_once() -> None:
     told = after(replace(found, classified_at=later), now=later)
     assert isinstance(told, Rest)
     assert told.why == "P-1 helped by the metrics, but the alert still fires"
+
+
+@pytest.mark.parametrize(
+    ("state", "expired_rounds", "round_", "groups"),
+    [
+        pytest.param(PlanState.PLANNED, 0, 1, ("oncall",), id="first the first group"),
+        pytest.param(PlanState.SUSPENDED, 0, 1, ("oncall",), id="suspended: the same round again"),
+        pytest.param(PlanState.EXPIRED, 1, 2, ("sre",), id="nobody answered: the next group"),
+        pytest.param(PlanState.SUSPENDED, 1, 2, ("sre",), id="suspended in the second round"),
+        pytest.param(PlanState.PLANNED, 2, 3, ("oncall", "sre"), id="a plan made anew goes on: everybody"),
+    ],
+)
+def test_whom_a_request_asks_and_in_which_round(
+    state: PlanState, expired_rounds: int, round_: int, groups: tuple[str, ...]
+) -> None:
+    asking = {"expired_rounds": expired_rounds, "ask_again_at": NOON}
+    told = after(incident(state, progress=asking))
+    assert isinstance(told, Record)
+    (request,) = told.events
+    assert isinstance(request, ApprovalRequested)
+    assert (request.round, request.groups) == (round_, groups)
