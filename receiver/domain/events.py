@@ -62,6 +62,13 @@ class AlertHeld:
 
 
 @dataclass(frozen=True)
+class HoldEnded:
+    """The sources can tell again, of every alert of the incident, whether it fires."""
+
+    event: Literal["HoldEnded"] = "HoldEnded"
+
+
+@dataclass(frozen=True)
 class Reopened:
     """The same thing fired again inside the window; a new epoch of pages and proposals begins."""
 
@@ -472,6 +479,7 @@ Event = (
     | AlertFired
     | AlertResolved
     | AlertHeld
+    | HoldEnded
     | Reopened
     | Classified
     | DowngradeProposed

@@ -203,6 +203,8 @@ def apply(incident: Incident, recorded: ev.Recorded) -> Incident:
             return _ended(incident, event, at)
         case ev.AlertHeld():
             return replace(incident, stale=event.reason)
+        case ev.HoldEnded():
+            return replace(incident, stale=None)
         case ev.Reopened():
             return replace(
                 incident,
@@ -253,10 +255,15 @@ def apply(incident: Incident, recorded: ev.Recorded) -> Incident:
         case ev.Noted():
             return incident
         case ev.Resolved():
-            return replace(incident, status=Status.RESOLVED, resolved_at=at, cause=event.cause)
+            return replace(incident, status=Status.RESOLVED, resolved_at=at, cause=event.cause, stale=None)
         case ev.ClosedByHand():
             return replace(
-                incident, status=Status.RESOLVED, resolved_at=at, cause=event.reason, held=dict(event.holding)
+                incident,
+                status=Status.RESOLVED,
+                resolved_at=at,
+                cause=event.reason,
+                held=dict(event.holding),
+                stale=None,
             )
         case _:
             return _planned(incident, event, at)

@@ -97,6 +97,16 @@ def settle_doubt(managers: Sequence[SourceSays], rule: RuleSays) -> Doubt:
     return Doubt.OPEN
 
 
+def still_held(managers: Sequence[SourceSays], rule: RuleSays, *, listed: bool) -> bool:
+    """Whether nobody can tell of this alert, which no Alertmanager lists now; ``listed`` says that one did.
+
+    One that no source ever listed is held only by a doubt that nobody could be asked about.
+    """
+    if listed:
+        return presence(managers, rule)[0] is Presence.HELD
+    return settle_doubt(managers, rule) is Doubt.UNREACHABLE
+
+
 def is_gone(rounds: int, *, first_absent_at: datetime | None, now: datetime, rule: RuleSays) -> bool:
     """Whether enough rounds in a row were absent, over longer than the rule's own ``for``."""
     if rounds < ROUNDS or first_absent_at is None:

@@ -541,6 +541,102 @@ async def test_an_incident_that_cannot_be_told_says_stale_and_why_once(
         assert len(await s.held()) <= 2
 
 
+async def silent_for_a_while(s: Story) -> None:
+    await one_peer_is_silent(s)
+    for manager in s.managers:
+        manager.silent = False
+        manager.put(labels(), s.now() - 5 * MINUTE)
+
+
+async def prometheus_comes_back(s: Story) -> None:
+    await prometheus_is_down(s)
+    s.h.demo.prometheus.faults.down = False
+
+
+async def restarted_and_heard_of_it_again(s: Story) -> None:
+    since = await s.fires(ago=5 * MINUTE)
+    await s.rounds(1)
+    s.manager.restart(s.now())
+    await s.rounds(2)
+    s.manager.put(labels(), since)
+
+
+async def doubted_and_somebody_can_be_asked_again(s: Story) -> None:
+    await doubted_and_nobody_to_ask(s)
+    s.manager.silent = s.h.demo.prometheus.faults.down = False
+
+
+async def posted_by_hand_and_doubted(s: Story) -> None:
+    """No source ever listed it, so its absence says nothing; the doubt alone held it."""
+    since = s.now() - 5 * MINUTE
+    await s.deliver(since)
+    await s.deliver(since, ended=s.now())
+    await s.h.pass_time(timedelta(seconds=5))
+    await s.deliver(since)
+    s.manager.silent = s.h.demo.prometheus.faults.down = True
+    await s.rounds(3)
+    s.manager.silent = s.h.demo.prometheus.faults.down = False
+
+
+@pytest.mark.parametrize(
+    ("happens", "managers"),
+    [
+        pytest.param(silent_for_a_while, 2, id="the silent peer lists it again"),
+        pytest.param(prometheus_comes_back, 1, id="Prometheus answers, and it is missing"),
+        pytest.param(restarted_and_heard_of_it_again, 1, id="a restarted Alertmanager lists it again"),
+        pytest.param(doubted_and_somebody_can_be_asked_again, 1, id="a doubt, and the sources are back"),
+        pytest.param(posted_by_hand_and_doubted, 1, id="of no source, and the sources are back"),
+    ],
+)
+async def test_stale_ends_once_the_sources_can_tell_again_and_is_said_once(
+    store: Store, happens: Callable[[Story], Awaitable[object]], managers: int
+) -> None:
+    async with story(store, managers=managers) as s:
+        await happens(s)
+        assert (await s.incident()).stale is not None
+        assert "HoldEnded" not in await s.h.kinds()
+        await s.rounds(1)
+        incident = await s.incident()
+        assert (incident.stale, incident.firing) == (None, True)
+        await s.rounds(1)
+        assert (await s.h.kinds()).count("HoldEnded") == 1
+        assert await s.replayed(1) == await s.incident()
+
+
+async def test_stale_stays_while_one_alert_of_the_incident_cannot_be_told(store: Store) -> None:
+    async with story(store) as s:
+        since = s.now() - 5 * MINUTE
+        for name in ("api-0", "api-1"):
+            await s.fires(ago=5 * MINUTE, pod=name)
+        await s.rounds(1)
+        s.manager.restart(s.now())
+        await s.rounds(2)
+        s.manager.put(labels(pod="api-0"), since)
+        await s.rounds(2)
+        assert "HoldEnded" not in await s.h.kinds()
+        s.manager.put(labels(pod="api-1"), since)
+        await s.rounds(1)
+        assert (await s.incident()).stale is None
+
+
+async def test_metrics_that_are_missing_are_not_ended_by_the_sources_of_alerts(store: Store) -> None:
+    async with story(store) as s:
+        await s.h.fall_ill()
+        since = await s.fires(ago=2 * MINUTE)
+        await s.rounds(1)
+        s.manager.silent = True
+        s.manager.empty()
+        await s.rounds(1)
+        s.manager.silent = False
+        s.h.demo.prometheus.faults.down = True
+        await s.deliver(since, ended=s.now())
+        assert "MonitoringInterrupted" in await s.h.kinds()
+        stale = (await s.incident()).stale
+        await s.rounds(2)
+        assert stale is not None
+        assert (await s.incident()).stale == stale
+
+
 async def test_a_gone_alert_ended_when_it_was_first_missed(store: Store) -> None:
     async with story(store) as s:
         since = await s.fires(ago=5 * MINUTE)
