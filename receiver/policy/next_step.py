@@ -146,7 +146,7 @@ def _next(
         return Record((ev.DowngradeProposed(lower, "less bad for fifteen minutes"),))
     found = _of_plan(incident, progress, plan, policy_hash, looked, now) if progress and plan else None
     if found is None:
-        found = _without_plan(incident, plan, now)
+        found = _without_plan(incident, looked, now)
     if isinstance(found, Rest) and incident.firing:
         return Rest(_sooner(found.until, max(now, incident.classified_at or now) + RECLASSIFY), found.why)
     return found
@@ -250,10 +250,10 @@ def _awaiting(
     return Rest(_sooner(expires, now + REVIEW), "for an approval")
 
 
-def _without_plan(incident: Incident, plan: Plan | None, now: datetime) -> Next:
+def _without_plan(incident: Incident, looked: frozenset[type], now: datetime) -> Next:
     """No plan stands in the way: look for one while it fires, watch for quiet once it does not."""
     if not incident.firing:
-        return _quiet(incident, now)
+        return _quiet(incident, looked, now)
     if incident.diagnosed_at is None:
         return Diagnose()
     progress = incident.plan
@@ -285,11 +285,12 @@ def _alert_should_end(incident: Incident, progress: PlanProgress, now: datetime)
     return Rest(since + ALERT_SHOULD_END, "for the alert to end")
 
 
-def _quiet(incident: Incident, now: datetime) -> Next:
+def _quiet(incident: Incident, looked: frozenset[type], now: datetime) -> Next:
+    """That alerts ended, however, resolves nothing: the metrics begin the window, and have the last word."""
     until = incident.monitoring_until
     if incident.ready_to_resolve:
         return Rest(None, "a person closes it with its cause")
-    if until is None or now < until:
+    if until is None or now < until or CheckQuiet not in looked:
         return CheckQuiet()
     if incident.severity in (Severity.P0, Severity.P1):
         return Record(

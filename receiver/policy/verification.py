@@ -95,11 +95,12 @@ def monitoring_window(severity: Severity | None, scenario: timedelta) -> timedel
     )
 
 
-def holds_now(
-    rules: Verification, point: Mapping[str, float | None], baseline: Mapping[str, float | None]
+def holds_through(
+    rules: Verification, points: Sequence[Point], baseline: Mapping[str, float | None]
 ) -> Truth:
-    """Whether the patient is well at this one sample; unknown without data."""
-    return evaluate(rules.success, {**point, "baseline": dict(baseline)})[0]
+    """Whether the patient is well at the last of these samples and ill at none; unknown without data."""
+    truths = [evaluate(rules.success, {**point, "baseline": dict(baseline)})[0] for _, point in points]
+    return Truth.FALSE if Truth.FALSE in truths else truths[-1]
 
 
 def thinned(points: Sequence[Point], since: datetime) -> tuple[tuple[float, Mapping[str, float | None]], ...]:

@@ -183,10 +183,16 @@ class Story:
 
 
 @asynccontextmanager
-async def story(store: Store, *, managers: int = 1, receiver: str | None = "stanch") -> AsyncIterator[Story]:
+async def story(
+    store: Store,
+    *,
+    managers: int = 1,
+    receiver: str | None = "stanch",
+    with_scenario: str = "inc-001",
+) -> AsyncIterator[Story]:
     """A healthy world in which the service asks this many Alertmanagers."""
     async with AsyncExitStack() as stack:
-        h = await stack.enter_async_context(harness(store))
+        h = await stack.enter_async_context(harness(store, with_scenario=with_scenario))
         session = await stack.enter_async_context(aiohttp.ClientSession())
         sources = [
             await stack.enter_async_context(SettableAlertmanager(h.clock.now())) for _ in range(managers)
@@ -728,3 +734,51 @@ async def test_a_round_in_which_nothing_changed_writes_no_alert(store: Store) ->
         await s.rounds(1)
         assert await s.h.world.store.read(lambda tx: intake.list_alerts(tx, before=None, limit=9)) == before
         assert await s.h.kinds() == events
+
+
+async def gone_while_watched(s: Story) -> None:
+    """A rollback is under verification when its alert is in no source any more."""
+    await s.h.fall_ill()
+    # Of a pod that Prometheus has no series of: its rule is fresh and does not fire it.
+    await s.fires(ago=2 * MINUTE, pod="api-0")
+    await approve(s.h)
+    await s.h.work()
+    await s.rounds(1)
+    s.end()
+    await s.rounds(4)
+    assert await s.alerts() == ["gone"]
+    plan = (await s.incident()).plan
+    assert plan is not None
+    assert plan.state.value in ("executed", "watched")
+
+
+async def test_a_gone_alert_is_no_cure_of_a_patient_who_is_still_sick(store: Store) -> None:
+    async with story(store, with_scenario="inc-001-not-helping") as s:
+        await gone_while_watched(s)
+        await s.h.pass_time(timedelta(hours=2), step=MINUTE)
+        kinds = await s.h.kinds()
+        assert "StillSick" in kinds
+        assert not {"Verified", "MonitoringStarted", "ReadyToResolve", "Resolved"} & set(kinds)
+
+
+async def test_a_gone_alert_is_no_cure_while_nobody_can_look(store: Store) -> None:
+    async with story(store) as s:
+        await gone_while_watched(s)
+        s.h.demo.prometheus.faults.down = True
+        await s.h.pass_time(timedelta(hours=2), step=MINUTE)
+        kinds = await s.h.kinds()
+        assert "Inconclusive" in kinds
+        assert not {"Verified", "MonitoringStarted", "ReadyToResolve", "Resolved"} & set(kinds)
+
+
+async def test_after_a_gone_alert_the_metrics_say_that_it_helped(store: Store) -> None:
+    async with story(store) as s:
+        await gone_while_watched(s)
+        await s.h.pass_time(timedelta(minutes=80), step=MINUTE)
+        kinds = [kind for kind in await s.h.kinds() if kind != "Classified"]
+        assert kinds[kinds.index("AlertResolved") :] == [
+            "AlertResolved",
+            "Verified",
+            "MonitoringStarted",
+            "ReadyToResolve",
+        ]

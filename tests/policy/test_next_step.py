@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from hand_clock import NOON
 
-from receiver.domain.events import ApprovalRequested
+from receiver.domain.events import ApprovalRequested, Event, MonitoringStarted, ReadyToResolve, Resolved
 from receiver.domain.incidents import Incident, IncidentAlert, PlanProgress, PlanState, Status
+from receiver.domain.occurrences import Ending
 from receiver.domain.severity import Severity
 from receiver.policy import next_step as steps
 from receiver.policy.next_step import Record, Rest, next_step
@@ -22,9 +23,14 @@ WAITS_FOR_A_PERSON = {PlanState.UNKNOWN, PlanState.UNDO_ASKED, PlanState.INCONCL
 
 
 def incident(
-    state: PlanState | None, *, firing: bool = True, progress: dict[str, Any] | None = None, **changes: Any
+    state: PlanState | None,
+    *,
+    firing: bool = True,
+    how: Ending = Ending.RESOLVED,
+    progress: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> Incident:
-    alert = IncidentAlert("a", {}, {}, NOON, None if firing else NOON)
+    alert = IncidentAlert("a", {}, {}, NOON, None if firing else NOON, None if firing else how)
     made = None
     if state is not None:
         made = PlanProgress("P-1", "deployment.rollback", plan().digest, state, NOON, since=NOON, round=1)
@@ -84,6 +90,38 @@ def test_an_open_intent_comes_before_everything(state: PlanState) -> None:
 
 def test_a_resolved_incident_rests() -> None:
     assert after(incident(None, status=Status.RESOLVED)) == Rest(None, "it is resolved")
+
+
+@pytest.mark.parametrize("looked", [False, True], ids=["not looked", "looked in vain"])
+@pytest.mark.parametrize("how", list(Ending), ids=str)
+@pytest.mark.parametrize("state", [None, *PlanState], ids=str)
+def test_that_the_alerts_ended_resolves_nothing_by_itself(
+    state: PlanState | None, how: Ending, looked: bool
+) -> None:
+    """Only a look at the metrics starts the window, and another one ends it."""
+    found = incident(state, firing=False, how=how, progress={"executed_at": NOON, "watched_since": NOON})
+    every: set[type] = {steps.CheckQuiet} if looked else set()
+    for now in (NOON, NOON + timedelta(days=7)):
+        told = after(found, now=now, looked=every)
+        ends = [event for event in told.events if ends_it(event)] if isinstance(told, Record) else []
+        assert ends == []
+
+
+def ends_it(event: Event) -> bool:
+    return isinstance(event, Resolved | ReadyToResolve | MonitoringStarted)
+
+
+def test_a_window_that_nobody_watched_to_its_end_is_looked_at_before_it_resolves() -> None:
+    """The service may have been down meanwhile."""
+    found = incident(PlanState.VERIFIED, firing=False, monitoring_until=NOON)
+    much_later = NOON + timedelta(hours=5)
+    assert after(found, now=much_later) == steps.CheckQuiet()
+    told = after(found, now=much_later, looked={steps.CheckQuiet})
+    assert isinstance(told, Record)
+    assert [event.event for event in told.events] == ["Resolved"]
+    told = after(replace(found, severity=Severity.P1), now=much_later, looked={steps.CheckQuiet})
+    assert isinstance(told, Record)
+    assert [event.event for event in told.events] == ["ReadyToResolve"]
 
 
 ROWS: dict[str, tuple[Incident, datetime, str | None, steps.Next | type | str]] = {
@@ -162,12 +200,11 @@ ROWS: dict[str, tuple[Incident, datetime, str | None, steps.Next | type | str]] 
         "Escalated",
     ),
     "quiet: do the metrics agree?": (incident(None, firing=False), NOON, HASH, steps.CheckQuiet),
-    "quiet long enough": (incident(None, firing=False, monitoring_until=NOON), NOON, HASH, "Resolved"),
-    "a P1 is closed by a person": (
-        incident(None, firing=False, monitoring_until=NOON, severity=Severity.P1),
+    "quiet long enough: one more look": (
+        incident(None, firing=False, monitoring_until=NOON),
         NOON,
         HASH,
-        "ReadyToResolve",
+        steps.CheckQuiet,
     ),
     "less bad for a quarter of an hour": (
         incident(None, lower_since=NOON - timedelta(minutes=15), lower_to=Severity.P3),
