@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from sqlalchemy import delete as delete_from
 
 from receiver.domain.canonical import canonical
@@ -23,6 +23,34 @@ from receiver.store.timeline import moment, seconds
 
 _PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
 _STEP: TypeAdapter[Step] = TypeAdapter(Step)
+
+# Written once: every proposal and every write asks these.
+_LOAD_PLAN = select(plans).where(plans.c.id == bindparam("number"))
+_LOCK_PLAN = _LOAD_PLAN.with_for_update()
+_FREE_TARGET = delete_from(target_locks).where(target_locks.c.plan_id == bindparam("plan"))
+_HOLDER = select(target_locks.c.plan_id).where(target_locks.c.target == bindparam("object"))
+_RUNS = (
+    select(func.count(func.distinct(intents.c.plan_id)))
+    .select_from(intents)
+    .where(
+        intents.c.created_at >= bindparam("since"),
+        intents.c.kind == "execute",
+        intents.c.state != "refused",
+        intents.c.plan_id != bindparam("besides"),
+    )
+)
+_RUNS_ON_TARGET = _RUNS.where(intents.c.target == bindparam("object"))
+_RUNS_OF_POLICY = _RUNS.where(intents.c.policy == bindparam("by_policy"))
+_RUNS_OF_TARGET = (
+    select(intents.c.plan_id, intents.c.incident_id)
+    .where(
+        intents.c.target == bindparam("object"),
+        intents.c.created_at >= bindparam("since"),
+        intents.c.kind == "execute",
+        intents.c.state != "refused",
+    )
+    .distinct()
+)
 
 
 @dataclass(frozen=True)
@@ -100,8 +128,7 @@ def plan_number(plan_id: str) -> int:
 
 def load_plan(tx: Connection, plan_id: str, *, for_update: bool = False) -> StoredPlan:
     """The plan of that number. Raises NotFound."""
-    statement = select(plans).where(plans.c.id == plan_number(plan_id))
-    row = tx.execute(statement.with_for_update() if for_update else statement).first()
+    row = tx.execute(_LOCK_PLAN if for_update else _LOAD_PLAN, {"number": plan_number(plan_id)}).first()
     if row is None:
         raise NotFound(f"there is no plan {plan_id}")
     return stored_plan(row)
@@ -173,20 +200,18 @@ def take_target(tx: Connection, *, target: str, plan_id: str, incident_id: int, 
         .values(target=target, plan_id=plan_id, incident_id=incident_id, since=seconds(at))
         .on_conflict_do_nothing(index_elements=["target"])
     )
-    holder: str = tx.execute(
-        select(target_locks.c.plan_id).where(target_locks.c.target == target)
-    ).scalar_one()
+    holder: str = tx.execute(_HOLDER, {"object": target}).scalar_one()
     return None if holder == plan_id else holder
 
 
 def target_holder(tx: Connection, target: str) -> str | None:
     """The plan that has the target now."""
-    return tx.execute(select(target_locks.c.plan_id).where(target_locks.c.target == target)).scalar()
+    return tx.execute(_HOLDER, {"object": target}).scalar()
 
 
 def free_target(tx: Connection, plan_id: str) -> None:
     """Let go of what this plan had locked."""
-    tx.execute(delete_from(target_locks).where(target_locks.c.plan_id == plan_id))
+    tx.execute(_FREE_TARGET, {"plan": plan_id})
 
 
 def start_intent(
@@ -294,21 +319,15 @@ def runs_since(
     policy: str | None = None,
     besides: str | None = None,
 ) -> int:
-    """How many other plans (``besides`` is this one) wrote cures since then; refused ones left out."""
-    statement = (
-        select(func.count(func.distinct(intents.c.plan_id)))
-        .select_from(intents)
-        .where(
-            intents.c.created_at >= seconds(since), intents.c.kind == "execute", intents.c.state != "refused"
-        )
-    )
+    """How many other plans (``besides`` is this one) wrote cures since then, on this target or by this policy
+    where one is given; refused ones left out.
+    """
+    asked: dict[str, Any] = {"since": seconds(since), "besides": besides or ""}
     if target is not None:
-        statement = statement.where(intents.c.target == target)
+        return int(tx.execute(_RUNS_ON_TARGET, asked | {"object": target}).scalar_one())
     if policy is not None:
-        statement = statement.where(intents.c.policy == policy)
-    if besides is not None:
-        statement = statement.where(intents.c.plan_id != besides)
-    return int(tx.execute(statement).scalar_one())
+        return int(tx.execute(_RUNS_OF_POLICY, asked | {"by_policy": policy}).scalar_one())
+    return int(tx.execute(_RUNS, asked).scalar_one())
 
 
 def intent_counts(tx: Connection) -> Mapping[str, int]:
@@ -319,16 +338,7 @@ def intent_counts(tx: Connection) -> Mapping[str, int]:
 
 def failed_runs(tx: Connection, remediation: str, target: str, *, since: datetime) -> int:
     """How many runs of this cure on this target did not help, were undone or have an unknown effect."""
-    runs = tx.execute(
-        select(intents.c.plan_id, intents.c.incident_id)
-        .where(
-            intents.c.target == target,
-            intents.c.created_at >= seconds(since),
-            intents.c.kind == "execute",
-            intents.c.state != "refused",
-        )
-        .distinct()
-    ).all()
+    runs = tx.execute(_RUNS_OF_TARGET, {"object": target, "since": seconds(since)}).all()
     failed = 0
     for run in runs:
         if load_plan(tx, run.plan_id).plan.remediation != remediation:

@@ -63,6 +63,9 @@ def insert(tx: Connection, table: Table) -> Any:
     return postgresql.insert(table) if tx.dialect.name == "postgresql" else sqlite.insert(table)
 
 
+_GATE = select(schema.switches.c.name).where(schema.switches.c.name == "gate").with_for_update()
+
+
 def lease_now(tx: Connection) -> float:
     """The store's own clock, in seconds: leases are measured by it and by nothing else."""
     if tx.dialect.name == "postgresql":
@@ -77,7 +80,7 @@ def pass_gate(tx: Connection) -> None:
     Effects are rare; one row makes every check-then-insert true. On SQLite the transaction itself is that
     already. Taken first, before any other lock.
     """
-    tx.execute(select(schema.switches.c.name).where(schema.switches.c.name == "gate").with_for_update())
+    tx.execute(_GATE)
 
 
 def lock_key(tx: Connection, key: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, func, insert, select, update
 
 from receiver.domain.canonical import canonical
 from receiver.domain.errors import NotFound
@@ -20,6 +20,32 @@ from receiver.domain.events import Event, Recorded, event_text, read_event
 from receiver.domain.incidents import Incident, apply, read_snapshot, snapshot_text
 from receiver.store.engine import insert as insert_or
 from receiver.store.schema import facts, incident_events, incidents
+
+# Written once: building a statement costs more than running it, and every step of an incident runs these.
+_BY_ID = incidents.c.id == bindparam("incident_id")
+_LOCK = select(incidents).where(_BY_ID).with_for_update()
+_LOAD = select(incidents.c.snapshot).where(_BY_ID)
+_NEWEST = (
+    select(incidents.c.id).where(incidents.c.key == bindparam("key")).order_by(incidents.c.id.desc()).limit(1)
+)
+_SCHEDULED = ("next_due_at", "fail_count")
+_CHANGED = (*_SCHEDULED, "status", "severity", "title", "plan_id", "snapshot", "resolved_at", "version")
+_RELEASED = ("lease_owner", "lease_until")
+
+
+def _updating(*names: str) -> Update:
+    # The key has another name, since that of a column to be set is taken.
+    return update(incidents).where(_BY_ID).values({name: bindparam(name) for name in names})
+
+
+_APPEND = insert(incident_events)
+# By whether there are events, and whether the lease is given back.
+_UPDATE = {
+    (False, False): _updating(*_SCHEDULED),
+    (False, True): _updating(*_SCHEDULED, *_RELEASED),
+    (True, False): _updating(*_CHANGED),
+    (True, True): _updating(*_CHANGED, *_RELEASED),
+}
 
 
 @dataclass(frozen=True)
@@ -72,15 +98,13 @@ def open_incident(tx: Connection, *, key: str, title: str, at: datetime) -> int 
 
 def newest_of_key(tx: Connection, key: str) -> int | None:
     """The newest incident of this key, open or not."""
-    found = tx.execute(
-        select(incidents.c.id).where(incidents.c.key == key).order_by(incidents.c.id.desc()).limit(1)
-    ).scalar()
+    found = tx.execute(_NEWEST, {"key": key}).scalar()
     return None if found is None else int(found)
 
 
 def lock(tx: Connection, incident_id: int) -> Locked:
     """The incident, its row locked until the transaction ends. Raises NotFound."""
-    row = tx.execute(select(incidents).where(incidents.c.id == incident_id).with_for_update()).first()
+    row = tx.execute(_LOCK, {"incident_id": incident_id}).first()
     if row is None:
         raise NotFound(f"there is no incident {incident_id}")
     return locked_from(row)
@@ -88,7 +112,7 @@ def lock(tx: Connection, incident_id: int) -> Locked:
 
 def load(tx: Connection, incident_id: int) -> Incident:
     """The incident as it stands. Raises NotFound."""
-    text = tx.execute(select(incidents.c.snapshot).where(incidents.c.id == incident_id)).scalar()
+    text = tx.execute(_LOAD, {"incident_id": incident_id}).scalar()
     if text is None:
         raise NotFound(f"there is no incident {incident_id}")
     return read_snapshot(text)
@@ -126,7 +150,7 @@ def append(
             }
         )
     if rows:
-        tx.execute(insert(incident_events), rows)
+        tx.execute(_APPEND, rows)
     values: dict[str, Any] = {"next_due_at": None if due_at is None else seconds(due_at), "fail_count": 0}
     if rows:
         values |= {
@@ -140,7 +164,7 @@ def append(
         }
     if release:
         values |= {"lease_owner": None, "lease_until": None}
-    tx.execute(update(incidents).where(incidents.c.id == incident.id).values(values))
+    tx.execute(_UPDATE[bool(rows), release], {**values, "incident_id": incident.id})
     return Locked(
         incident=incident,
         version=held.version + bool(rows),
