@@ -152,7 +152,7 @@ async def show_timeline(request: web.Request) -> web.Response:
 
     def body(tx: Any) -> Any:
         timeline.load(tx, number)
-        return timeline.timeline(tx, number, after=after, limit=MAX_PAGE * 5)
+        return timeline.timeline(tx, number, after=after, limit=MAX_PAGE * 5, whole=False)
 
     recorded = await request.app[WORLD].store.read(body)
     following = recorded[-1].seq if len(recorded) == MAX_PAGE * 5 else None
