@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -21,7 +21,7 @@ from receiver.pipeline.joining import join_waiting
 from receiver.pipeline.reconciliation import RECONCILE, reconcile
 from receiver.pipeline.telling import deliver
 from receiver.pipeline.world import World
-from receiver.store import audit, duties, intake, outbox
+from receiver.store import audit, duties, intake, outbox, retention
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,7 @@ JOIN_APART = timedelta(milliseconds=20)
 
 @dataclass(frozen=True)
 class Retention:
-    """How much of the webhook bodies is kept; whichever bound is reached first."""
+    """How long what was done with is kept; of webhook bodies also how much, whichever comes first."""
 
     age: timedelta = timedelta(days=7)
     size_bytes: int = 2 * 1024**3
@@ -137,7 +137,7 @@ class Duties:
         return False
 
     async def prune(self) -> bool:
-        """Drop read bodies that are old or too many, in small transactions."""
+        """Drop what is old and done with, bodies, messages and facts, in small transactions."""
         await self._chore(PRUNE, self._world.timing.prune, self._prune_all)
         return False
 
@@ -198,7 +198,27 @@ class Duties:
         while await store.read(intake.delivery_bytes) > limits.size_bytes:
             if not await store.write(_drop_oldest):
                 break
+        while await store.write(lambda tx: retention.prune_letters(tx, before=before, limit=PRUNE_AT_ONCE)):
+            pass
+        await self._prune_facts(before)
         return state
+
+    async def _prune_facts(self, before: datetime) -> None:
+        store = self._world.store
+        needed: frozenset[str] | None = None
+        names: list[str] = [""]
+        while names := await store.read(_old_facts(before, after=names[-1])):
+            if needed is None:
+                needed = await store.read(lambda tx: retention.facts_needed(tx, before=before))
+            await store.write(_dropping([name for name in names if name not in needed], before))
+
+
+def _old_facts(before: datetime, *, after: str) -> Callable[[Connection], list[str]]:
+    return lambda tx: retention.old_facts(tx, before=before, after=after, limit=PRUNE_AT_ONCE)
+
+
+def _dropping(names: list[str], before: datetime) -> Callable[[Connection], int]:
+    return lambda tx: retention.drop_facts(tx, names, before=before)
 
 
 def _drop_oldest(tx: Connection) -> int:
