@@ -293,9 +293,11 @@ class Book:
 
     def open(self, key: CorrelationKey) -> int:
         """A new incident of this key, which has none that is open."""
-        opened = timeline.open_incident(self._tx, key=key.key, title=key.title, at=self._world.clock.now())
-        if opened is None:
+        held = timeline.open_incident(self._tx, key=key.key, title=key.title, at=self._world.clock.now())
+        if held is None:
             raise RuntimeError("an incident of this key opened meanwhile, although its key was locked")
+        opened = held.incident.id
+        self._held[opened], self._becoming[opened] = held, held.incident
         self._newest[key.key] = opened
         return opened
 

@@ -79,11 +79,14 @@ def _readable(tx: Connection, row: Row[Any], now: datetime) -> Locked | None:
         return None
 
 
-def reclaim(tx: Connection, incident_id: int, *, token: int) -> Locked:
-    """The incident as it is now, locked, if the claim still holds. Raises Fenced."""
-    held = lock(tx, incident_id)
-    if held.lease_token != token or held.lease_owner is None:
-        raise Fenced(f"incident {incident_id}: the lease passed on")
+def reclaim(tx: Connection, known: Locked) -> Locked:
+    """The incident as it is now, locked, if the claim still holds. Raises Fenced.
+
+    ``known`` is what the claim last saw of it; where nothing was written since, it is not read again.
+    """
+    held = lock(tx, known.incident.id, known=known)
+    if held.lease_token != known.lease_token or held.lease_owner is None:
+        raise Fenced(f"incident {known.incident.id}: the lease passed on")
     return held
 
 

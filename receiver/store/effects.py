@@ -25,6 +25,9 @@ _PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
 _STEP: TypeAdapter[Step] = TypeAdapter(Step)
 
 # Written once: every proposal and every write asks these.
+_ADD_PLAN = insert(plans).returning(plans.c.id)
+_START_INTENT = insert(intents)
+_LOAD_INTENT = select(intents).where(intents.c.id == bindparam("intent"))
 _LOAD_PLAN = select(plans).where(plans.c.id == bindparam("number"))
 _LOCK_PLAN = _LOAD_PLAN.with_for_update()
 _FREE_TARGET = delete_from(target_locks).where(target_locks.c.plan_id == bindparam("plan"))
@@ -101,19 +104,18 @@ class Intent:
 def add_plan(tx: Connection, plan: Plan, *, guards: tuple[str, ...], at: datetime) -> str:
     """Number the plan and keep it."""
     row = tx.execute(
-        insert(plans)
-        .values(
-            incident_id=plan.incident_id,
-            epoch=plan.epoch,
-            digest=plan.digest,
-            policy=plan.policy,
-            remediation=plan.remediation,
-            target=plan.target.key,
-            body=canonical(_PLAN.dump_python(plan, mode="json")),
-            guards=canonical(list(guards)),
-            created_at=seconds(at),
-        )
-        .returning(plans.c.id)
+        _ADD_PLAN,
+        {
+            "incident_id": plan.incident_id,
+            "epoch": plan.epoch,
+            "digest": plan.digest,
+            "policy": plan.policy,
+            "remediation": plan.remediation,
+            "target": plan.target.key,
+            "body": _PLAN.dump_json(plan).decode(),
+            "guards": canonical(list(guards)),
+            "created_at": seconds(at),
+        },
     ).one()
     return f"P-{row.id}"
 
@@ -162,7 +164,7 @@ def add_vote(
 ) -> None:
     """One answer of one person. Raises Conflict where they have answered in this round."""
     row = tx.execute(
-        insert_or(tx, approvals)
+        insert_or(tx.dialect.name, approvals)
         .values(
             plan_id=plan_id,
             round=round_,
@@ -196,7 +198,7 @@ def votes(tx: Connection, plan_id: str, *, round_: int) -> list[Vote]:
 def take_target(tx: Connection, *, target: str, plan_id: str, incident_id: int, at: datetime) -> str | None:
     """Lock the target for this plan; the plan that has it where it is taken."""
     tx.execute(
-        insert_or(tx, target_locks)
+        insert_or(tx.dialect.name, target_locks)
         .values(target=target, plan_id=plan_id, incident_id=incident_id, since=seconds(at))
         .on_conflict_do_nothing(index_elements=["target"])
     )
@@ -231,24 +233,25 @@ def start_intent(
 ) -> None:
     """From this commit on we know that we may have written."""
     tx.execute(
-        insert(intents).values(
-            id=intent_id,
-            plan_id=plan_id,
-            incident_id=incident_id,
-            policy=policy,
-            kind=kind,
-            step=step_number,
-            target=step.target.key,
-            request=canonical(_STEP.dump_python(step, mode="json")),
-            resource_version=resource_version,
-            generation=generation,
-            sends=1,
-            unanswered=True,
-            state="started",
-            lease_token=token,
-            created_at=seconds(at),
-            sent_at=seconds(at),
-        )
+        _START_INTENT,
+        {
+            "id": intent_id,
+            "plan_id": plan_id,
+            "incident_id": incident_id,
+            "policy": policy,
+            "kind": kind,
+            "step": step_number,
+            "target": step.target.key,
+            "request": _STEP.dump_json(step).decode(),
+            "resource_version": resource_version,
+            "generation": generation,
+            "sends": 1,
+            "unanswered": True,
+            "state": "started",
+            "lease_token": token,
+            "created_at": seconds(at),
+            "sent_at": seconds(at),
+        },
     )
 
 
@@ -286,7 +289,7 @@ def note_late_outcome(tx: Connection, intent_id: str, outcome: str) -> None:
 
 def load_intent(tx: Connection, intent_id: str) -> Intent:
     """Raises NotFound."""
-    row = tx.execute(select(intents).where(intents.c.id == intent_id)).first()
+    row = tx.execute(_LOAD_INTENT, {"intent": intent_id}).first()
     if row is None:
         raise NotFound(f"there is no intent {intent_id}")
     return _intent(row)

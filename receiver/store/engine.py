@@ -58,9 +58,9 @@ class Store(Protocol):
         """Finish what was taken and let go of the store."""
 
 
-def insert(tx: Connection, table: Table) -> Any:
+def insert(dialect: str, table: Table) -> Any:
     """An INSERT of this dialect, for ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
-    return postgresql.insert(table) if tx.dialect.name == "postgresql" else sqlite.insert(table)
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
 _GATE = select(schema.switches.c.name).where(schema.switches.c.name == "gate").with_for_update()

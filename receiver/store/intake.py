@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from pydantic_core import from_json
@@ -220,9 +221,18 @@ def save_alerts(tx: Connection, changed: Sequence[AlertRow]) -> None:
     if not changed:
         return
     rows = [_columns(row) for row in sorted(changed, key=lambda row: row.identity)]
-    statement = insert(tx, alerts)
-    kept = {name: statement.excluded[name] for name in rows[0] if name not in ("identity", "first_seen")}
-    tx.execute(statement.on_conflict_do_update(index_elements=["identity"], set_=kept), rows)
+    tx.execute(_save(tx.dialect.name), rows)
+
+
+@cache
+def _save(dialect: str) -> Any:
+    statement = insert(dialect, alerts)
+    kept = {
+        column.name: statement.excluded[column.name]
+        for column in alerts.c
+        if column.name not in ("id", "identity", "first_seen")
+    }
+    return statement.on_conflict_do_update(index_elements=["identity"], set_=kept)
 
 
 def counts(tx: Connection) -> Mapping[str, int]:

@@ -56,7 +56,7 @@ def _set(tx: Connection, name: str, *, on: bool, by: str, reason: str, at: datet
     pass_gate(tx)
     values = {"on": on, "by": by, "reason": reason, "at": seconds(at)}
     tx.execute(
-        insert(tx, switches)
+        insert(tx.dialect.name, switches)
         .values(name=name, **values)
         .on_conflict_do_update(index_elements=["name"], set_=values)
     )

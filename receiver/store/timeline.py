@@ -10,9 +10,10 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, case, func, insert, select, update
 
 from receiver.domain.canonical import canonical
 from receiver.domain.errors import NotFound
@@ -31,7 +32,23 @@ from receiver.store.schema import facts, incident_events, incidents
 
 # Written once: building a statement costs more than running it, and every step of an incident runs these.
 _BY_ID = incidents.c.id == bindparam("incident_id")
-_LOCK = select(incidents).where(_BY_ID).with_for_update()
+_BOOKKEEPING = (
+    incidents.c.version,
+    incidents.c.lease_owner,
+    incidents.c.lease_token,
+    incidents.c.lease_until,
+    incidents.c.next_due_at,
+    incidents.c.fail_count,
+)
+# The snapshot of an incident with a thousand alerts is a megabyte: it is read only where it changed.
+_LOCK = (
+    select(
+        *_BOOKKEEPING,
+        case((incidents.c.version != bindparam("known"), incidents.c.snapshot)).label("snapshot"),
+    )
+    .where(_BY_ID)
+    .with_for_update()
+)
 _LOAD = select(incidents.c.snapshot).where(_BY_ID)
 _NEWEST = (
     select(incidents.c.id).where(incidents.c.key == bindparam("key")).order_by(incidents.c.id.desc()).limit(1)
@@ -79,29 +96,40 @@ def moment(value: float) -> datetime:
     return datetime.fromtimestamp(value, UTC)
 
 
-def open_incident(tx: Connection, *, key: str, title: str, at: datetime) -> int | None:
-    """A new open incident of this key, or None where one is open already (it may belong to a neighbour)."""
-    row = tx.execute(
-        insert_or(tx, incidents)
-        .values(
-            key=key,
-            status="investigating",
-            title=title,
-            snapshot=snapshot_text(Incident(id=0)),
-            opened_at=seconds(at),
-            next_due_at=seconds(at),
-        )
+@cache
+def _open(dialect: str) -> Any:
+    return (
+        insert_or(dialect, incidents)
         .on_conflict_do_nothing(index_elements=["key"], index_where=incidents.c.resolved_at.is_(None))
         .returning(incidents.c.id)
-    ).first()
+    )
+
+
+def open_incident(tx: Connection, *, key: str, title: str, at: datetime) -> Locked | None:
+    """A new open incident of this key, or None where one is open already (it may belong to a neighbour).
+
+    Its events must be appended in this transaction: until then its row has a snapshot without an id.
+    """
+    values = {
+        "key": key,
+        "status": "investigating",
+        "title": title,
+        "snapshot": snapshot_text(Incident(id=0)),
+        "opened_at": seconds(at),
+        "next_due_at": seconds(at),
+    }
+    row = tx.execute(_open(tx.dialect.name), values).first()
     if row is None:
         return None
-    tx.execute(
-        update(incidents)
-        .where(incidents.c.id == row.id)
-        .values(snapshot=snapshot_text(Incident(id=row.id, key=key)))
+    return Locked(
+        incident=Incident(id=row.id),
+        version=0,
+        lease_owner=None,
+        lease_token=0,
+        lease_until=None,
+        next_due_at=seconds(at),
+        fail_count=0,
     )
-    return int(row.id)
 
 
 def newest_of_key(tx: Connection, key: str) -> int | None:
@@ -110,12 +138,16 @@ def newest_of_key(tx: Connection, key: str) -> int | None:
     return None if found is None else int(found)
 
 
-def lock(tx: Connection, incident_id: int) -> Locked:
-    """The incident, its row locked until the transaction ends. Raises NotFound."""
-    row = tx.execute(_LOCK, {"incident_id": incident_id}).first()
+def lock(tx: Connection, incident_id: int, *, known: Locked | None = None) -> Locked:
+    """The incident, its row locked until the transaction ends. Raises NotFound.
+
+    ``known`` is an earlier sight of it, of which the incident is taken where its version is still the same.
+    """
+    version = -1 if known is None else known.version
+    row = tx.execute(_LOCK, {"incident_id": incident_id, "known": version}).first()
     if row is None:
         raise NotFound(f"there is no incident {incident_id}")
-    return locked_from(row)
+    return locked_from(row, known)
 
 
 def load(tx: Connection, incident_id: int) -> Incident:
@@ -222,10 +254,16 @@ def store_facts(tx: Connection, found: Any, *, at: datetime) -> str:
 
 def _keep(tx: Connection, text: str, *, at: datetime) -> str:
     name = hashlib.sha256(text.encode()).hexdigest()
-    statement = insert_or(tx, facts).values(hash=name, body=text, created_at=seconds(at))
-    # As young as its youngest reference: retention must not take what is being referred to.
-    tx.execute(statement.on_conflict_do_update(index_elements=["hash"], set_={"created_at": seconds(at)}))
+    tx.execute(_keep_facts(tx.dialect.name), {"hash": name, "body": text, "created_at": seconds(at)})
     return name
+
+
+@cache
+def _keep_facts(dialect: str) -> Any:
+    statement = insert_or(dialect, facts)
+    # As young as its youngest reference: retention must not take what is being referred to.
+    younger = {"created_at": statement.excluded.created_at}
+    return statement.on_conflict_do_update(index_elements=["hash"], set_=younger)
 
 
 def _kept(tx: Connection, names: Collection[str]) -> dict[str, str]:
@@ -244,10 +282,11 @@ def count_open(tx: Connection) -> int:
     )
 
 
-def locked_from(row: Row[Any]) -> Locked:
-    """A row that this transaction selected and holds."""
+def locked_from(row: Row[*tuple[Any, ...]], known: Locked | None = None) -> Locked:
+    """A row that this transaction selected and holds; ``known`` where its snapshot was left out."""
+    incident = known.incident if known is not None and row.snapshot is None else read_snapshot(row.snapshot)
     return Locked(
-        incident=read_snapshot(row.snapshot),
+        incident=incident,
         version=row.version,
         lease_owner=row.lease_owner,
         lease_token=row.lease_token,
