@@ -22,7 +22,7 @@ from receiver.domain.errors import PermanentError, Unavailable
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-HEAD = "0001"
+HEAD = "0002"
 _LOCK = 7241002
 UPGRADE_SECONDS = 300.0
 
@@ -130,7 +130,7 @@ async def _upgrade_postgres(url: str) -> None:
     await engine.dispose()
 
 
-def _run(connection: Connection) -> None:
+def _run(connection: Connection, to: str = HEAD) -> None:
     if _revision(connection) == HEAD:
         return
     from alembic import command
@@ -139,7 +139,7 @@ def _run(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
 
 
 def _revision(connection: Connection) -> str | None:
