@@ -7,6 +7,7 @@ incident as it is *now*, so that neither erases the other.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -256,6 +257,16 @@ def _keep(tx: Connection, text: str, *, at: datetime) -> str:
     name = hashlib.sha256(text.encode()).hexdigest()
     tx.execute(_keep_facts(tx.dialect.name), {"hash": name, "body": text, "created_at": seconds(at)})
     return name
+
+
+def load_facts(tx: Connection, name: str) -> str:
+    """The facts of that name, or the whole of an excerpt, as they were kept. Raises NotFound."""
+    # PostgreSQL takes no NUL, not even to compare with.
+    known = re.fullmatch(r"[0-9a-f]{64}", name) is not None
+    text = tx.execute(select(facts.c.body).where(facts.c.hash == name)).scalar() if known else None
+    if text is None:
+        raise NotFound("there are no facts of that name, or they were dropped after their time")
+    return str(text)
 
 
 @cache

@@ -159,6 +159,13 @@ async def show_timeline(request: web.Request) -> web.Response:
     return _items([recorded_view(one) for one in recorded], following)
 
 
+async def show_facts(request: web.Request) -> web.Response:
+    """`GET /api/v1/facts/{hash}`: what an event names by its ``whole`` or its ``facts_hash``."""
+    name = request.match_info["hash"]
+    text = await request.app[WORLD].store.read(lambda tx: timeline.load_facts(tx, name))
+    return web.Response(text=text, content_type="application/json")
+
+
 async def list_plans(request: web.Request) -> web.Response:
     """`GET /api/v1/plans`."""
     before, limit = _page(request)
