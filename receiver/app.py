@@ -32,7 +32,7 @@ from receiver.packaged import read_files
 from receiver.pipeline.counters import Counters
 from receiver.pipeline.duties import Duties, Retention
 from receiver.pipeline.intake import Intake
-from receiver.pipeline.joining import make_all_due
+from receiver.pipeline.reloading import Reloading
 from receiver.pipeline.worker import Worker
 from receiver.pipeline.world import Destination, Loaded, Place, Timing, World
 from receiver.policy.loading import Loaded as LoadedFiles
@@ -49,9 +49,6 @@ from receiver.web.routes import ROUTES
 from remediations import registry
 
 log = structlog.get_logger(__name__)
-
-# Policy files are looked at this often; a good set is live within two seconds.
-RELOAD_SECONDS = 1.0
 
 
 class WallClock:
@@ -160,7 +157,7 @@ async def serving(
             alertmanagers=[Alertmanager(session, url) for url in settings.alertmanager_urls],
             remediations=registry.build(door),
             catalogue=registry.catalogue(),
-            loaded=Loaded(loaded.policies),
+            loaded=Loaded(loaded.policies, since=(clock or WallClock()).now()),
             destinations=[*_destinations(settings, session), *extra_destinations],
             place=_place(settings),
             timing=timing or Timing(reconcile=settings.reconcile_every),
@@ -193,7 +190,7 @@ async def serving(
         tasks = [
             asyncio.create_task(worker.run(), name="worker"),
             asyncio.create_task(
-                _follow_policies(world, counters, worker, settings.policies), name="policies"
+                _reloading(world, counters, worker, settings.policies).run(), name="policies"
             ),
         ]
         if store.name == "postgresql":
@@ -263,6 +260,16 @@ def build_application(
     return application
 
 
+def _reloading(world: World, counters: Counters, worker: Worker, folder: Path | None) -> Reloading:
+    return Reloading(
+        world,
+        counters,
+        texts=lambda: policy_files(folder),
+        load=lambda texts: load(texts, catalogue=registry.catalogue(), probe_facts=FACTS),
+        on_taken=worker.wake,
+    )
+
+
 async def _close_opened(opening: asyncio.Task[Store]) -> None:
     """Let go of a store that was opened, whatever ended the start; closing twice does no harm."""
     try:
@@ -270,50 +277,6 @@ async def _close_opened(opening: asyncio.Task[Store]) -> None:
     except (PermanentError, Unavailable):
         return
     await store.close()
-
-
-async def _follow_policies(world: World, counters: Counters, worker: Worker, folder: Path | None) -> None:
-    """Take a changed set of files as a whole; a broken one changes nothing and is said."""
-    seen = world.loaded.policies.hash
-    complained = ""
-    texts: dict[str, str] = {}
-    while True:
-        await asyncio.sleep(RELOAD_SECONDS)
-        try:
-            before, texts = texts, await asyncio.to_thread(policy_files, folder)
-            if texts == before:
-                continue
-            found = await asyncio.to_thread(read_policies, folder)
-        except PermanentError as error:
-            found = None
-            words = str(error)
-        if found is not None and found.policies is not None:
-            complained = ""
-            if found.policies.hash != seen:
-                seen = found.policies.hash
-                world.loaded.policies = found.policies
-                counters.policy_reloads["taken"] += 1
-                log.info(
-                    "policies reloaded", event_code="policies_reloaded", policies=len(found.policies.policies)
-                )
-                try:
-                    await world.store.write(make_all_due(world))
-                except Unavailable:
-                    log.warning(
-                        "open incidents will see the new policies when next due", event_code="store_away"
-                    )
-                worker.wake()
-            continue
-        if found is not None:
-            words = "\n".join(str(complaint) for complaint in found.complaints)
-        if words != complained:
-            complained = words
-            counters.policy_reloads["refused"] += 1
-            log.error(
-                "policies were not reloaded; the last good ones stay",
-                event_code="policies_refused",
-                why=words,
-            )
 
 
 def _missing(settings: Settings, *, senders_none: bool, has_door: bool, has_people: bool) -> list[str]:

@@ -18,6 +18,12 @@ def read_files(folder: Path) -> dict[str, str]:
     """Every policy file below a folder, or the one file, by path; hidden ones and tests are left out."""
     if folder.is_file():
         return {str(folder): folder.read_text(encoding="utf-8")}
+    # A ConfigMap's files are links into the folder that `..data` points to. That link alone is swapped, so
+    # files that are read through where it points now belong together.
+    swapped = folder / "..data"
+    if swapped.is_symlink():
+        real = swapped.resolve(strict=True)
+        return {str(folder / Path(name).relative_to(real)): text for name, text in read_files(real).items()}
     found = [*folder.rglob("*.yaml"), *folder.rglob("*.yml")]
     # A ConfigMap is mounted with hidden folders that repeat its files.
     kept = [

@@ -5,7 +5,7 @@ Alert text is hostile: it is cut, and put nowhere that would interpret it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +115,19 @@ def as_json(message: Message) -> dict[str, Any]:
         "title": message.title,
         "plan": message.plan_id,
         "expires_at": message.expires_at,
+    }
+
+
+def policies_refused(why: Sequence[str]) -> dict[str, Any]:
+    """The newest policy files are broken, the last good ones stay: nothing stops, somebody must look."""
+    first = why[0].splitlines()[0] if why else "no reason given"
+    more = f" (and {len(why) - 1} more)" if len(why) > 1 else ""
+    return {
+        "kind": "PoliciesRefused",
+        "text": f"the newest policy files are broken, the last good ones stay in force: {first[:500]}{more}",
+        "pages": False,
+        "ends_page": False,
+        "complaints": [one[:500] for one in why[:20]],
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from receiver.clients.alertmanager import Alertmanager
@@ -58,11 +58,26 @@ class Place:
     base_url: str = "http://127.0.0.1:8080"
 
 
+@dataclass(frozen=True)
+class Refused:
+    """Files that were newer and broken: their digest, every complaint, and since when."""
+
+    files: str
+    why: tuple[str, ...]
+    at: datetime
+
+
 @dataclass
 class Loaded:
-    """The policies in force; replaced as a whole when the files change."""
+    """The policies in force; replaced as a whole when the files change.
+
+    ``newest`` is the digest of the files that were seen last; ``refused`` says why they are not in force.
+    """
 
     policies: PolicySet
+    since: datetime | None = None
+    newest: str = ""
+    refused: Refused | None = None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from receiver.pipeline import people
 from receiver.policy.approval import Identity
 from receiver.store import audit, effects, intake, reading, timeline
 from receiver.web.keys import PEOPLE, WORLD
-from receiver.web.views import alert_view, incident_view, plan_view, recorded_view
+from receiver.web.views import alert_view, incident_view, plan_view, policies_view, recorded_view
 
 log = structlog.get_logger(__name__)
 
@@ -164,6 +164,11 @@ async def show_facts(request: web.Request) -> web.Response:
     name = request.match_info["hash"]
     text = await request.app[WORLD].store.read(lambda tx: timeline.load_facts(tx, name))
     return web.Response(text=text, content_type="application/json")
+
+
+async def show_policies(request: web.Request) -> web.Response:
+    """`GET /api/v1/policies`."""
+    return web.json_response(policies_view(request.app[WORLD].loaded))
 
 
 async def list_plans(request: web.Request) -> web.Response:

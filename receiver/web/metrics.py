@@ -41,17 +41,22 @@ async def metrics(request: web.Request) -> web.Response:
         figures = {}
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(_Ours(request.app[COUNTERS], figures, request.app[INTAKE].bytes_in_flight))
+    refused = request.app[WORLD].loaded.refused is not None
+    in_flight = request.app[INTAKE].bytes_in_flight
+    registry.register(_Ours(request.app[COUNTERS], figures, in_flight, refused=refused))
     return web.Response(
         body=generate_latest(registry), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     )
 
 
 class _Ours(Collector):
-    def __init__(self, counters: Counters, figures: Mapping[str, Any], in_flight: int) -> None:
+    def __init__(
+        self, counters: Counters, figures: Mapping[str, Any], in_flight: int, *, refused: bool
+    ) -> None:
         self._counters = counters
         self._figures = figures
         self._in_flight = in_flight
+        self._refused = refused
 
     def collect(self) -> Iterable[Metric]:
         """Everything that is counted, under field-standard names."""
@@ -87,6 +92,11 @@ class _Ours(Collector):
             yield family
         yield GaugeMetricFamily(
             "stanch_bytes_in_flight", "Bytes of bodies being taken.", value=self._in_flight
+        )
+        yield GaugeMetricFamily(
+            "stanch_policies_refused",
+            "1 while the newest policy files are broken and older ones are in force.",
+            value=float(self._refused),
         )
         yield from self._stored()
 

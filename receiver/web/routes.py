@@ -56,6 +56,7 @@ ROUTES: tuple[Route, ...] = (
         api.show_facts,
         "What an event was too large for, or what was found",
     ),
+    Route("GET", "/api/v1/policies", api.show_policies, "The policies in force, and why newer ones are not"),
     Route("GET", "/api/v1/plans", api.list_plans, "Plans, newest first"),
     Route("GET", "/api/v1/plans/{id}", api.show_plan, "One plan, as its approver must see it"),
     Route("GET", "/api/v1/plans/{id}/target", api.show_target, "The plan's object as it is now"),

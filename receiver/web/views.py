@@ -10,6 +10,7 @@ from typing import Any
 from receiver.domain.events import Recorded, event_text
 from receiver.domain.incidents import Incident, as_json
 from receiver.domain.occurrences import occurrences
+from receiver.pipeline.world import Loaded
 from receiver.store.effects import StoredPlan, Vote
 from receiver.store.intake import AlertRow
 
@@ -63,6 +64,33 @@ def recorded_view(recorded: Recorded) -> dict[str, Any]:
         "at": recorded.at.isoformat(),
         "actor": recorded.actor,
         "event": {**json.loads(event_text(recorded.event)), **whole},
+    }
+
+
+def policies_view(loaded: Loaded) -> dict[str, Any]:
+    """What is in force, what was seen last, and why that is not in force."""
+    refused = loaded.refused
+    return {
+        "hash": loaded.policies.hash,
+        "since": None if loaded.since is None else loaded.since.isoformat(),
+        "newest": {
+            "files": loaded.newest,
+            "in_force": refused is None,
+            "refused_at": None if refused is None else refused.at.isoformat(),
+            "why": [] if refused is None else list(refused.why),
+        },
+        "items": [
+            {
+                "name": policy.name,
+                "mode": policy.mode.value,
+                "hash": policy.hash,
+                "owner": policy.owner,
+                "runbook": policy.runbook,
+                "alerts": [str(matcher) for matcher in policy.match.matchers],
+                "remediations": [candidate.remediation for candidate in policy.candidates],
+            }
+            for policy in loaded.policies.policies
+        ],
     }
 
 
