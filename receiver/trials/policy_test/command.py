@@ -1,0 +1,80 @@
+"""What the command line asks for: find the tests, play them, show what came of them, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from receiver.domain.errors import PermanentError
+from receiver.packaged import policies as packaged_policies
+from receiver.terminal import screen
+from receiver.trials.policy_test.folder import Opened, open_file, test_files
+from receiver.trials.policy_test.progress import Progress
+from receiver.trials.policy_test.reporting import as_json, as_junit, as_text
+from receiver.trials.policy_test.running import Result, chosen, run
+
+PASSED, FAILED, USAGE = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line was given."""
+
+    paths: tuple[Path, ...] = ()
+    run: str | None = None
+    junit: Path | None = None
+    output: str = "text"
+
+
+def main(asked: Asked) -> int:
+    """Play what was asked for; the exit code. Raises PermanentError where there is nothing to play."""
+    opened = _open(asked)
+    complaints = list(dict.fromkeys(complaint for file in opened for complaint in file.complaints))
+    if not all(file.sound for file in opened):
+        if asked.output == "json":
+            screen.print_json({"ok": False, "complaints": [complaint.as_json() for complaint in complaints]})
+        for complaint in complaints if asked.output == "text" else ():
+            screen.out().print(screen.plain(str(complaint), lines=True), soft_wrap=True)
+        return USAGE
+    tests = chosen(opened, asked.run)
+    if not tests:
+        raise PermanentError("there is no such test")
+    with Progress(len(tests)) as progress:
+        results = asyncio.run(run(tests, told=progress.played))
+    _show(asked, results)
+    if asked.junit is not None:
+        asked.junit.write_bytes(as_junit(results))
+    return PASSED if all(result.played.passed for result in results) else FAILED
+
+
+def _open(asked: Asked) -> list[Opened]:
+    try:
+        re.compile(asked.run or "")
+    except re.error as error:
+        raise PermanentError(f"--run {asked.run!r} is no pattern: {error}") from error
+    try:
+        paths = asked.paths or (packaged_policies(),)
+        files = test_files(paths)
+        if not files:
+            raise PermanentError(f"there is no file of tests in {', '.join(str(path) for path in paths)}")
+        return [open_file(file) for file in files]
+    except UnicodeDecodeError as error:
+        raise PermanentError("a file is not UTF-8 text") from error
+    except OSError as error:
+        raise PermanentError(f"{error.filename}: {error.strerror or error}") from error
+
+
+def _show(asked: Asked, results: Sequence[Result]) -> None:
+    failed = sum(not result.played.passed for result in results)
+    if asked.output == "json":
+        screen.print_json({"ok": not failed, "tests": as_json(results)})
+        return
+    console = screen.out()
+    for line in as_text(results):
+        console.print(screen.plain(line, "red" if line.startswith("  FAILED") else ""), soft_wrap=True)
+    seconds = sum(result.seconds for result in results)
+    summary = f"{len(results) - failed} passed, {failed} failed in {seconds:.1f} s"
+    console.print(screen.plain(summary, "bold red" if failed else "bold green"))

@@ -1,0 +1,55 @@
+"""Plays the tests of many files, one after another, and gathers what came of each."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from receiver.policy.model import PolicySet
+from receiver.trials.policy_test.folder import Opened
+from receiver.trials.policy_test.model import PolicyTest
+from receiver.trials.policy_test.playing import Played, play
+from receiver.trials.policy_test.stage import Stages
+
+
+@dataclass(frozen=True)
+class Result:
+    """One test that was played, over which policies, and how long it took."""
+
+    file: str
+    policies: PolicySet
+    played: Played
+    seconds: float
+
+    @property
+    def test(self) -> PolicyTest:
+        """The test."""
+        return self.played.test
+
+
+def chosen(opened: Iterable[Opened], pattern: str | None) -> list[tuple[Opened, PolicyTest]]:
+    """The tests whose names match."""
+    wanted = re.compile(pattern or "")
+    return [(file, test) for file in opened for test in file.tests.tests if wanted.search(test.name)]
+
+
+async def run(
+    tests: Iterable[tuple[Opened, PolicyTest]], *, told: Callable[[Result], None] = lambda _: None
+) -> list[Result]:
+    """Play these tests; ``told`` hears of each as soon as it is over."""
+    results: list[Result] = []
+    with tempfile.TemporaryDirectory(prefix="stanch-policy-test-") as folder:
+        stages = Stages(Path(folder))
+        await stages.prepare()
+        for opened, test in tests:
+            assert opened.policies is not None
+            began = time.perf_counter()
+            played = await play(test, opened.policies, stages)
+            result = Result(opened.tests.file, opened.policies, played, time.perf_counter() - began)
+            results.append(result)
+            told(result)
+    return results

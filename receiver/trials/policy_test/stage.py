@@ -1,0 +1,165 @@
+"""The stage of one test: the real pipeline over a real store, around a small cluster, on a clock of its own.
+
+The store is a file that is thrown away; the cluster is the demo world's API server, spoken to over HTTP
+through the same door as in production. Only Prometheus and Alertmanager are told by the test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from receiver.clients import cluster
+from receiver.demo.kubernetes import ApiServer, SteppedClock
+from receiver.domain.incidents import Incident
+from receiver.pipeline.counters import Counters
+from receiver.pipeline.joining import join_waiting
+from receiver.pipeline.telling import deliver
+from receiver.pipeline.worker import Worker
+from receiver.pipeline.world import Loaded, World
+from receiver.policy.model import PolicySet
+from receiver.store import claims, effects, migrate, reading, timeline
+from receiver.store.engine import Delivery
+from receiver.store.sqlite import open_sqlite
+from receiver.trials.policy_test.metrics import StoryAlertmanager, StoryPrometheus
+from receiver.trials.policy_test.model import PolicyTest
+from receiver.trials.policy_test.seen import Seen, SeenIncident, writes_of
+from remediations import registry
+
+SOURCE = "alertmanager"
+AT_MOST = 200
+
+
+@dataclass
+class People:
+    """A destination that keeps what people are told."""
+
+    name: str = "people"
+    bodies: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def wants(self, body: Mapping[str, object]) -> bool:
+        """Everything."""
+        return True
+
+    async def send(self, body: Mapping[str, object], *, key: str) -> None:
+        """Keep it."""
+        self.bodies.append(dict(body))
+
+
+@dataclass
+class Stage:
+    """What playing a test needs in its hands."""
+
+    clock: SteppedClock
+    api: ApiServer
+    world: World
+    worker: Worker
+    counters: Counters
+    people: People
+    prometheus: StoryPrometheus
+
+    async def jump_to(self, moment: datetime) -> None:
+        """Let it be that time; the cluster's controllers live through what lies between."""
+        self.clock.jump(max(moment - self.clock.now(), timedelta(0)))
+        self.api.reconcile()
+
+    async def receive(self, bodies: list[bytes]) -> None:
+        """Keep these notifications and join them, as the intake and the reader do."""
+        now = self.clock.now().timestamp()
+        for body in bodies:
+            await self.world.store.keep(Delivery(now, SOURCE, hashlib.sha256(body).hexdigest(), body))
+        while (await join_waiting(self.world, self.counters)).deliveries:
+            pass
+
+    async def work(self) -> None:
+        """Do everything that is due now; the cluster's controllers begin on what was written."""
+        await self.worker.settle()
+        self.api.reconcile()
+
+    async def next_due(self) -> datetime | None:
+        """When the service has something to do next."""
+        due = await self.world.store.read(claims.next_due)
+        return None if due is None else timeline.moment(due)
+
+    async def newest_incident(self) -> Incident | None:
+        """The one that opened last."""
+        found = await self.world.store.read(
+            lambda tx: reading.list_incidents(tx, before=None, limit=1, only_open=False)
+        )
+        return found[0] if found else None
+
+    async def look(self) -> Seen:
+        """Everything that a test can see now; what is to be told is told first."""
+        while await deliver(self.world, self.counters):
+            pass
+        incidents = await self.world.store.read(_incidents)
+        return Seen(incidents, writes_of(self.api.calls, incidents), tuple(self.people.bodies))
+
+
+def _incidents(tx: Any) -> tuple[SeenIncident, ...]:
+    found = reading.list_incidents(tx, before=None, limit=AT_MOST, only_open=False)
+    return tuple(
+        SeenIncident(
+            incident,
+            tuple(timeline.timeline(tx, incident.id)),
+            None if incident.plan is None else effects.load_plan(tx, incident.plan.plan_id).plan,
+        )
+        for incident in reversed(found)
+    )
+
+
+class Stages:
+    """Makes a stage for each test, below one folder that is thrown away."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._template = folder / "template.sqlite3"
+        self._made = 0
+
+    async def prepare(self) -> None:
+        """Bring an empty store to this release's schema once; each test starts from a copy."""
+        await asyncio.to_thread(migrate.upgrade, f"sqlite:///{self._template}")
+
+    @asynccontextmanager
+    async def stage(self, test: PolicyTest, policies: PolicySet) -> AsyncIterator[Stage]:
+        """The world at the test's clock, before anything has happened."""
+        self._made += 1
+        path = self._folder / f"{self._made}.sqlite3"
+        shutil.copyfile(self._template, path)
+        clock = SteppedClock(test.clock)
+        api = ApiServer(clock=clock, automatic=False)
+        api.restore(test.objects)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(api)
+            session = await stack.enter_async_context(aiohttp.ClientSession())
+            door = await cluster.connect(url=api.url)
+            stack.push_async_callback(door.close)
+            store = open_sqlite(path, durable=False)
+            stack.push_async_callback(store.close)
+            counters, people = Counters(), People()
+            prometheus = StoryPrometheus(
+                session, test, policies, lambda: [datetime.fromisoformat(call.at) for call in api.writes]
+            )
+            world = World(
+                owner="policy-test",
+                store=store,
+                clock=clock,
+                cluster=door,
+                prometheus=prometheus,
+                alertmanagers=[StoryAlertmanager(session, test, clock)],
+                remediations=registry.build(door),
+                catalogue=registry.catalogue(),
+                loaded=Loaded(policies),
+                destinations=[people],
+            )
+            yield Stage(clock, api, world, Worker(world, counters), counters, people, prometheus)
+        path.unlink(missing_ok=True)
