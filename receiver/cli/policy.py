@@ -87,6 +87,19 @@ def test(
     run: Annotated[
         str | None, typer.Option("--run", help="Only tests whose name matches this pattern.", metavar="RE")
     ] = None,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="Show which rules of the policies no test reaches.")
+    ] = False,
+    fail_under: Annotated[
+        float | None,
+        typer.Option(
+            "--fail-under",
+            help="Fail where less than so many percent of the rules are reached.",
+            min=0,
+            max=100,
+            show_default=False,
+        ),
+    ] = None,
     junit: Annotated[
         Path | None, typer.Option("--junit", help="Write a JUnit report there.", metavar="FILE")
     ] = None,
@@ -97,11 +110,20 @@ def test(
     The real service plays them in a small cluster of its own, on a clock that jumps; nothing outside is
     reached. The tests stand in a folder tests below the policies, or beside them.
 
-    Exit code 0: all passed. 1: a test failed. 2: there is no test, or a file has mistakes.
+    Exit code 0: all passed. 1: a test failed, or too little is covered. 2: there is no test to play, or a
+    file has mistakes.
     """
     from receiver.cli.logs import configure
     from receiver.trials.policy_test.command import Asked, main
 
     # What a test finds out stands on standard output, alone; a step that fails is logged.
     configure(level="error", form="auto")
-    raise typer.Exit(main(Asked(paths=tuple(paths or ()), run=run, junit=junit, output=output.value)))
+    asked = Asked(
+        paths=tuple(paths or ()),
+        run=run,
+        junit=junit,
+        output=output.value,
+        coverage=coverage,
+        fail_under=fail_under,
+    )
+    raise typer.Exit(main(asked))

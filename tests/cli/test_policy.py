@@ -119,3 +119,14 @@ def test_tests_beside_the_policies_are_no_policies(nowhere: Stanch, pack: Path) 
     assert "policies 1, tests 2, files 5" in nowhere("policy", "check", str(pack)).stdout
     result = nowhere("policy", "test", str(pack), "--run", "is bad")
     assert result.exit_code == 0, result.output
+
+
+def test_too_little_coverage_ends_with_one_and_says_where(nowhere: Stanch, pack: Path) -> None:
+    below = nowhere("policy", "test", str(pack), "--run", "is bad", "--fail-under", "50")
+    assert below.exit_code == 1
+    assert "coverage is 5 %; 50 % are asked for" in below.stdout
+    enough = nowhere("policy", "test", str(pack), "--run", "is bad", "--coverage", "--fail-under", "5")
+    assert enough.exit_code == 0, enough.output
+    assert f"{pack}/inc-001-high-error-rate.yaml:120:30: never reached: undo.ask failure" in enough.stdout
+    told = json.loads(nowhere("policy", "test", str(pack), "--run", "bad", "--coverage", "-o", "json").stdout)
+    assert told["coverage"][0]["reached"] == 1

@@ -62,7 +62,7 @@ def test_the_numbers_are_the_playbooks(inc_001: Policy) -> None:
     assert levels == {
         Severity.P0: ["err >= 0.99", "probes_down >= 2"],
         Severity.P1: ["err > 0.20 || p95 > 5"],
-        Severity.P2: ["err >= 0.05 || (p95 > 1 && p95 <= 5)"],
+        Severity.P2: ["err >= 0.05 || p95 > 1"],
         Severity.P3: ["err > 0.01"],
     }
     assert inc_001.verification.success == "err < 0.01"

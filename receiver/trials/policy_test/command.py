@@ -10,11 +10,14 @@ from pathlib import Path
 
 from receiver.domain.errors import PermanentError
 from receiver.packaged import policies as packaged_policies
+from receiver.policy.document import read
 from receiver.terminal import screen
+from receiver.trials.policy_test.coverage import Covered, covered, percent
 from receiver.trials.policy_test.folder import Opened, open_file, test_files
 from receiver.trials.policy_test.progress import Progress
-from receiver.trials.policy_test.reporting import as_json, as_junit, as_text
+from receiver.trials.policy_test.reporting import as_json, as_junit, as_text, coverage_json, coverage_text
 from receiver.trials.policy_test.running import Result, chosen, run
+from remediations import registry
 
 PASSED, FAILED, USAGE = 0, 1, 2
 
@@ -27,6 +30,8 @@ class Asked:
     run: str | None = None
     junit: Path | None = None
     output: str = "text"
+    coverage: bool = False
+    fail_under: float | None = None
 
 
 def main(asked: Asked) -> int:
@@ -44,10 +49,27 @@ def main(asked: Asked) -> int:
         raise PermanentError("there is no such test")
     with Progress(len(tests)) as progress:
         results = asyncio.run(run(tests, told=progress.played))
-    _show(asked, results)
+    coverage = _coverage(opened, results) if asked.coverage or asked.fail_under is not None else None
+    _show(asked, results, coverage)
     if asked.junit is not None:
         asked.junit.write_bytes(as_junit(results))
-    return PASSED if all(result.played.passed for result in results) else FAILED
+    passed = all(result.played.passed for result in results)
+    return PASSED if passed and not _below(asked, coverage) else FAILED
+
+
+def _coverage(opened: Sequence[Opened], results: Sequence[Result]) -> list[Covered]:
+    """Every policy that the files are about, once for each text of it."""
+    found: dict[tuple[str, str], Covered] = {}
+    for file in opened:
+        for policy in file.policies.policies if file.policies is not None else ():
+            seen = [result.played.seen for result in results if policy in result.policies.policies]
+            document = read(policy.file, file.texts[policy.file])
+            found[policy.file, policy.hash] = covered(policy, document, registry.catalogue(), seen)
+    return list(found.values())
+
+
+def _below(asked: Asked, coverage: Sequence[Covered] | None) -> bool:
+    return asked.fail_under is not None and percent(coverage or ()) < asked.fail_under
 
 
 def _open(asked: Asked) -> list[Opened]:
@@ -67,14 +89,20 @@ def _open(asked: Asked) -> list[Opened]:
         raise PermanentError(f"{error.filename}: {error.strerror or error}") from error
 
 
-def _show(asked: Asked, results: Sequence[Result]) -> None:
+def _show(asked: Asked, results: Sequence[Result], coverage: Sequence[Covered] | None) -> None:
     failed = sum(not result.played.passed for result in results)
     if asked.output == "json":
-        screen.print_json({"ok": not failed, "tests": as_json(results)})
+        told = {"ok": not failed and not _below(asked, coverage), "tests": as_json(results)}
+        screen.print_json(told if coverage is None else {**told, "coverage": coverage_json(coverage)})
         return
     console = screen.out()
     for line in as_text(results):
         console.print(screen.plain(line, "red" if line.startswith("  FAILED") else ""), soft_wrap=True)
+    for line in coverage_text(coverage or ()):
+        console.print(screen.plain(line), soft_wrap=True)
     seconds = sum(result.seconds for result in results)
     summary = f"{len(results) - failed} passed, {failed} failed in {seconds:.1f} s"
     console.print(screen.plain(summary, "bold red" if failed else "bold green"))
+    if coverage is not None and _below(asked, coverage):
+        below = f"coverage is {percent(coverage):.0f} %; {asked.fail_under:g} % are asked for"
+        console.print(screen.plain(below, "bold red"))

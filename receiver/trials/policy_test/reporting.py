@@ -15,6 +15,7 @@ from receiver.domain.events import event_text
 from receiver.terminal.screen import clean
 from receiver.terminal.sentences import sentence
 from receiver.trials.policy_test.checking import Mismatch
+from receiver.trials.policy_test.coverage import Covered, percent
 from receiver.trials.policy_test.model import PolicyTest
 from receiver.trials.policy_test.running import Result
 from receiver.trials.policy_test.seen import SeenIncident
@@ -135,3 +136,28 @@ def _sums(results: Sequence[Result]) -> dict[str, str]:
         "skipped": "0",
         "time": f"{sum(result.seconds for result in results):.3f}",
     }
+
+
+def coverage_text(coverage: Iterable[Covered]) -> Iterator[str]:
+    """How much of each policy was reached, and the place of every rule that never was."""
+    for one in coverage:
+        share = percent([one])
+        yield f"coverage of {clean(one.policy)}: {one.reached} of {one.rules} rules reached ({share:.0f} %)"
+        yield from (f"  {clean(spot)}: never reached: {clean(name)}" for spot, name in one.never)
+
+
+def coverage_json(coverage: Iterable[Covered]) -> list[dict[str, Any]]:
+    """The same for programs."""
+    return [
+        {
+            "policy": one.policy,
+            "rules": one.rules,
+            "reached": one.reached,
+            "percent": round(percent([one]), 1),
+            "never": [
+                {"file": spot.file, "line": spot.line, "column": spot.column, "rule": name}
+                for spot, name in one.never
+            ],
+        }
+        for one in coverage
+    ]

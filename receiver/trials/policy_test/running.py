@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from receiver.policy.model import PolicySet
 from receiver.trials.policy_test.folder import Opened
 from receiver.trials.policy_test.model import PolicyTest
 from receiver.trials.policy_test.playing import Played, play
-from receiver.trials.policy_test.stage import Stages
+from receiver.trials.policy_test.stage import stages
 
 
 @dataclass(frozen=True)
@@ -42,13 +40,11 @@ async def run(
 ) -> list[Result]:
     """Play these tests; ``told`` hears of each as soon as it is over."""
     results: list[Result] = []
-    with tempfile.TemporaryDirectory(prefix="stanch-policy-test-") as folder:
-        stages = Stages(Path(folder))
-        await stages.prepare()
+    async with stages() as made:
         for opened, test in tests:
             assert opened.policies is not None
             began = time.perf_counter()
-            played = await play(test, opened.policies, stages)
+            played = await play(test, opened.policies, made)
             result = Result(opened.tests.file, opened.policies, played, time.perf_counter() - began)
             results.append(result)
             told(result)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from typing import Any
 import aiohttp
 
 from receiver.clients import cluster
+from receiver.clients.cluster import Cluster
 from receiver.demo.kubernetes import ApiServer, SteppedClock
 from receiver.domain.incidents import Incident
 from receiver.pipeline.counters import Counters
@@ -28,7 +30,7 @@ from receiver.pipeline.worker import Worker
 from receiver.pipeline.world import Loaded, World
 from receiver.policy.model import PolicySet
 from receiver.store import claims, effects, migrate, reading, timeline
-from receiver.store.engine import Delivery
+from receiver.store.engine import Delivery, Store
 from receiver.store.sqlite import open_sqlite
 from receiver.trials.policy_test.metrics import StoryAlertmanager, StoryPrometheus
 from receiver.trials.policy_test.model import PolicyTest
@@ -37,6 +39,7 @@ from remediations import registry
 
 SOURCE = "alertmanager"
 AT_MOST = 200
+TEMPLATE = "template.sqlite3"
 
 
 @dataclass
@@ -118,48 +121,59 @@ def _incidents(tx: Any) -> tuple[SeenIncident, ...]:
 
 
 class Stages:
-    """Makes a stage for each test, below one folder that is thrown away."""
+    """Makes a stage for each test: an empty store, and the one small cluster, emptied."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, api: ApiServer, door: Cluster, session: aiohttp.ClientSession) -> None:
         self._folder = folder
-        self._template = folder / "template.sqlite3"
+        self._api = api
+        self._door = door
+        self._session = session
         self._made = 0
-
-    async def prepare(self) -> None:
-        """Bring an empty store to this release's schema once; each test starts from a copy."""
-        await asyncio.to_thread(migrate.upgrade, f"sqlite:///{self._template}")
 
     @asynccontextmanager
     async def stage(self, test: PolicyTest, policies: PolicySet) -> AsyncIterator[Stage]:
         """The world at the test's clock, before anything has happened."""
         self._made += 1
         path = self._folder / f"{self._made}.sqlite3"
-        shutil.copyfile(self._template, path)
-        clock = SteppedClock(test.clock)
-        api = ApiServer(clock=clock, automatic=False)
+        shutil.copyfile(self._folder / TEMPLATE, path)
+        store = open_sqlite(path, durable=False)
+        try:
+            yield self._stage(test, policies, store)
+        finally:
+            await store.close()
+            path.unlink()
+
+    def _stage(self, test: PolicyTest, policies: PolicySet, store: Store) -> Stage:
+        clock, api, counters, people = SteppedClock(test.clock), self._api, Counters(), People()
+        api.start_over(clock)
         api.restore(test.objects)
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(api)
-            session = await stack.enter_async_context(aiohttp.ClientSession())
-            door = await cluster.connect(url=api.url)
-            stack.push_async_callback(door.close)
-            store = open_sqlite(path, durable=False)
-            stack.push_async_callback(store.close)
-            counters, people = Counters(), People()
-            prometheus = StoryPrometheus(
-                session, test, policies, lambda: [datetime.fromisoformat(call.at) for call in api.writes]
-            )
-            world = World(
-                owner="policy-test",
-                store=store,
-                clock=clock,
-                cluster=door,
-                prometheus=prometheus,
-                alertmanagers=[StoryAlertmanager(session, test, clock)],
-                remediations=registry.build(door),
-                catalogue=registry.catalogue(),
-                loaded=Loaded(policies),
-                destinations=[people],
-            )
-            yield Stage(clock, api, world, Worker(world, counters), counters, people, prometheus)
-        path.unlink(missing_ok=True)
+        prometheus = StoryPrometheus(
+            self._session, test, policies, lambda: [datetime.fromisoformat(call.at) for call in api.writes]
+        )
+        world = World(
+            owner="policy-test",
+            store=store,
+            clock=clock,
+            cluster=self._door,
+            prometheus=prometheus,
+            alertmanagers=[StoryAlertmanager(self._session, test, clock)],
+            remediations=registry.build(self._door),
+            catalogue=registry.catalogue(),
+            loaded=Loaded(policies),
+            destinations=[people],
+        )
+        return Stage(clock, api, world, Worker(world, counters), counters, people, prometheus)
+
+
+@asynccontextmanager
+async def stages() -> AsyncIterator[Stages]:
+    """What all tests of one run share; everything is thrown away at the end."""
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stanch-policy-test-")))
+        # An empty store is brought to this release's schema once; each test starts from a copy.
+        await asyncio.to_thread(migrate.upgrade, f"sqlite:///{folder / TEMPLATE}")
+        api = await stack.enter_async_context(ApiServer(clock=SteppedClock(), automatic=False))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        door = await cluster.connect(url=api.url)
+        stack.push_async_callback(door.close)
+        yield Stages(folder, api, door, session)
