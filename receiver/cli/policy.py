@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,14 @@ import typer
 
 from receiver.cli.failures import NOT_WELL, USAGE, Failure
 from receiver.cli.options import As, Output, examples
+
+
+class Evaluates(StrEnum):
+    """Who evaluates PromQL in policy tests."""
+
+    BUILTIN = "builtin"
+    PROMETHEUS = "prometheus"
+
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -100,6 +109,13 @@ def test(
             show_default=False,
         ),
     ] = None,
+    promql: Annotated[
+        Evaluates,
+        typer.Option(
+            "--promql",
+            help="Who evaluates input_series: the builtin part of PromQL, or an installed prometheus.",
+        ),
+    ] = Evaluates.BUILTIN,
     junit: Annotated[
         Path | None, typer.Option("--junit", help="Write a JUnit report there.", metavar="FILE")
     ] = None,
@@ -110,11 +126,13 @@ def test(
     The real service plays them in a small cluster of its own, on a clock that jumps; nothing outside is
     reached. The tests stand in a folder tests below the policies, or beside them.
 
-    Exit code 0: all passed. 1: a test failed, or too little is covered. 2: there is no test to play, or a
-    file has mistakes.
+    Exit code 0: all passed. 1: a test failed or was skipped, or too little is covered. 2: there is no test
+    to play, or a file has mistakes. A test is skipped only where --promql asks for a Prometheus that is not
+    installed.
     """
     from receiver.cli.logs import configure
     from receiver.trials.policy_test.command import Asked, main
+    from receiver.trials.policy_test.evaluating import PromQL
 
     # What a test finds out stands on standard output, alone; a step that fails is logged.
     configure(level="error", form="auto")
@@ -125,5 +143,6 @@ def test(
         output=output.value,
         coverage=coverage,
         fail_under=fail_under,
+        promql=PromQL(promql.value),
     )
     raise typer.Exit(main(asked))

@@ -13,13 +13,25 @@ from receiver.packaged import policies as packaged_policies
 from receiver.policy.document import read
 from receiver.terminal import screen
 from receiver.trials.policy_test.coverage import Covered, covered, percent
+from receiver.trials.policy_test.evaluating import PromQL
 from receiver.trials.policy_test.folder import Opened, open_file, test_files
 from receiver.trials.policy_test.progress import Progress
-from receiver.trials.policy_test.reporting import as_json, as_junit, as_text, coverage_json, coverage_text
+from receiver.trials.policy_test.reporting import (
+    as_json,
+    as_junit,
+    as_text,
+    coverage_json,
+    coverage_text,
+    summary,
+)
 from receiver.trials.policy_test.running import Result, chosen, run
 from remediations import registry
 
 PASSED, FAILED, USAGE = 0, 1, 2
+EVALUATED_BY = {
+    PromQL.BUILTIN: "input_series: evaluated by the built-in evaluator, a part of PromQL (see --promql)",
+    PromQL.PROMETHEUS: "input_series: evaluated by a real Prometheus",
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,7 @@ class Asked:
     output: str = "text"
     coverage: bool = False
     fail_under: float | None = None
+    promql: PromQL = PromQL.BUILTIN
 
 
 def main(asked: Asked) -> int:
@@ -48,13 +61,12 @@ def main(asked: Asked) -> int:
     if not tests:
         raise PermanentError("there is no such test")
     with Progress(len(tests)) as progress:
-        results = asyncio.run(run(tests, told=progress.played))
+        results = asyncio.run(run(tests, promql=asked.promql, told=progress.played))
     coverage = _coverage(opened, results) if asked.coverage or asked.fail_under is not None else None
     _show(asked, results, coverage)
     if asked.junit is not None:
         asked.junit.write_bytes(as_junit(results))
-    passed = all(result.played.passed for result in results)
-    return PASSED if passed and not _below(asked, coverage) else FAILED
+    return PASSED if _all_passed(results) and not _below(asked, coverage) else FAILED
 
 
 def _coverage(opened: Sequence[Opened], results: Sequence[Result]) -> list[Covered]:
@@ -90,19 +102,27 @@ def _open(asked: Asked) -> list[Opened]:
 
 
 def _show(asked: Asked, results: Sequence[Result], coverage: Sequence[Covered] | None) -> None:
-    failed = sum(not result.played.passed for result in results)
     if asked.output == "json":
-        told = {"ok": not failed and not _below(asked, coverage), "tests": as_json(results)}
+        told = {
+            "ok": _all_passed(results) and not _below(asked, coverage),
+            "promql": asked.promql.value,
+            "tests": as_json(results),
+        }
         screen.print_json(told if coverage is None else {**told, "coverage": coverage_json(coverage)})
         return
     console = screen.out()
     for line in as_text(results):
-        console.print(screen.plain(line, "red" if line.startswith("  FAILED") else ""), soft_wrap=True)
+        style = "red" if line.startswith("  FAILED") else "yellow" if line.startswith("  SKIPPED") else ""
+        console.print(screen.plain(line, style), soft_wrap=True)
     for line in coverage_text(coverage or ()):
         console.print(screen.plain(line), soft_wrap=True)
-    seconds = sum(result.seconds for result in results)
-    summary = f"{len(results) - failed} passed, {failed} failed in {seconds:.1f} s"
-    console.print(screen.plain(summary, "bold red" if failed else "bold green"))
+    if any(result.test.input_series and not result.played.skipped for result in results):
+        console.print(screen.plain(EVALUATED_BY[asked.promql], "dim"), soft_wrap=True)
+    console.print(screen.plain(summary(results), "bold green" if _all_passed(results) else "bold red"))
     if coverage is not None and _below(asked, coverage):
         below = f"coverage is {percent(coverage):.0f} %; {asked.fail_under:g} % are asked for"
         console.print(screen.plain(below, "bold red"))
+
+
+def _all_passed(results: Sequence[Result]) -> bool:
+    return all(result.played.passed for result in results)

@@ -1,8 +1,7 @@
 """What Prometheus and Alertmanager answer in a test: they stand behind the service's own doors.
 
 A named query gives the values that the test wrote down, and no PromQL is evaluated. Every other query is
-evaluated over the test's ``input_series`` by the demo world's evaluator, which knows a part of PromQL and is
-held to the numbers of promtool 2.42.
+evaluated over the test's ``input_series``, if it has some.
 """
 
 from __future__ import annotations
@@ -14,16 +13,13 @@ import aiohttp
 
 from receiver.clients.alertmanager import Alertmanager, ListedAlert, Listing
 from receiver.clients.prometheus import Points, Prometheus
-from receiver.demo.prometheus import Engine, QueryError
-from receiver.demo.prometheus.series import NAME, labels_of, milliseconds, moment
 from receiver.domain.clock import Clock
 from receiver.domain.errors import PermanentError
 from receiver.policy.model import PolicySet
+from receiver.trials.policy_test.evaluating import Evaluator
 from receiver.trials.policy_test.model import FiringAlert, PolicyTest
-from receiver.trials.policy_test.notation import NoSample
 
-# Long enough for Prometheus's answers about the past of a test that plays for a day.
-RETENTION = timedelta(days=2)
+NOWHERE = "http://policy-test.invalid"
 UP_FOR = timedelta(days=3)
 
 
@@ -36,13 +32,14 @@ class StoryPrometheus(Prometheus):
         test: PolicyTest,
         policies: PolicySet,
         landed: Callable[[], Sequence[datetime]],
+        evaluator: Evaluator | None,
     ) -> None:
-        super().__init__(session, "http://policy-test.invalid")
+        super().__init__(session, NOWHERE)
         self._test = test
         self._landed = landed
         self._named = {query: name for policy in policies.policies for name, query in policy.queries.items()}
-        self._engine = _engine(test)
-        self.unknown: dict[str, str] = {}
+        self._evaluator = evaluator
+        self.refused: dict[str, str] = {}
 
     async def values(self, query: str, *, start: datetime, end: datetime, step: timedelta) -> Points:
         """See `Prometheus.values`."""
@@ -52,9 +49,14 @@ class StoryPrometheus(Prometheus):
             landed = self._landed()
             told = [(at, self._value(name, at, landed)) for at in moments]
             return [(at, value) for at, value in told if value is not None]
-        if not self._test.input_series:
+        if self._evaluator is None:
             return []
-        return self._evaluated(query, start, end, step)
+        try:
+            return await self._evaluator.values(query, start=start, end=end, step=step)
+        except PermanentError as error:
+            # In production that is no data; in a test it would prove nothing.
+            self.refused[query] = str(error)
+            raise
 
     async def value(self, query: str, *, at: datetime) -> float | None:
         """See `Prometheus.value`."""
@@ -69,22 +71,12 @@ class StoryPrometheus(Prometheus):
                 found, since = after[name], moment_of_write
         return None if found is None else found.at(at, since=since)
 
-    def _evaluated(self, query: str, start: datetime, end: datetime, step: timedelta) -> Points:
-        try:
-            lines = self._engine.query_range(query, start, end, step)
-        except QueryError as error:
-            self.unknown[query] = str(error)
-            raise PermanentError(f"the evaluator refused the query: {error}") from error
-        if len(lines) > 1:
-            raise PermanentError(f"the query gives {len(lines)} series, not one: {query[:120]}")
-        return [(moment(at), value) for line in lines.values() for at, value in line]
-
 
 class StoryAlertmanager(Alertmanager):
     """Lists the alerts of the test that fire now."""
 
     def __init__(self, session: aiohttp.ClientSession, test: PolicyTest, clock: Clock) -> None:
-        super().__init__(session, "http://policy-test.invalid")
+        super().__init__(session, NOWHERE)
         self._test = test
         self._clock = clock
 
@@ -109,16 +101,3 @@ class StoryAlertmanager(Alertmanager):
             fingerprint="",
             generator_url="",
         )
-
-
-def _engine(test: PolicyTest) -> Engine:
-    engine = Engine(retention=RETENTION)
-    for given in test.input_series:
-        labels = labels_of({NAME: given.name, **given.labels})
-        for number, sample in enumerate(given.series.samples):
-            if sample is NoSample.MISSING:
-                continue
-            at = test.clock + given.series.interval * number
-            value = None if isinstance(sample, NoSample) else sample
-            engine.store.append(labels, milliseconds(at), value)
-    return engine

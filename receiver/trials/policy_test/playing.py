@@ -37,11 +37,17 @@ class Played:
     mismatches: list[Mismatch] = field(default_factory=list)
     seen: Seen = field(default_factory=Seen)
     jumps: int = 0
+    skipped: str = ""
 
     @property
     def passed(self) -> bool:
-        """Whether everything was as expected."""
-        return not self.mismatches
+        """Whether it was played, and everything was as expected."""
+        return not self.mismatches and not self.skipped
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was played, and something was not as expected."""
+        return bool(self.mismatches)
 
 
 async def play(test: PolicyTest, policies: PolicySet, stages: Stages) -> Played:
@@ -158,7 +164,7 @@ def _what_never_may_be(test: PolicyTest, stage: Stage, seen: Seen) -> Iterable[M
     """What is wrong whatever a test expects: it would make every answer worthless."""
     if failed := stage.counters.steps["failed"]:
         yield Mismatch(test.spot, "test", "no step fails", f"{failed} steps failed: see the log")
-    for query, why in stage.prometheus.unknown.items():
+    for query, why in stage.prometheus.refused.items():
         yield Mismatch(test.spot, "input_series", f"{query} can be evaluated", why)
     if strangers := [write for write in seen.writes if write.kind == "unknown"]:
         got = f"{len(strangers)} writes that no timeline tells of"

@@ -40,6 +40,6 @@ class Progress:
 
     def played(self, result: Result) -> None:
         """One more is over."""
-        self._failed += not result.played.passed
+        self._failed += result.played.failed
         told = f"playing, {self._failed} failed" if self._failed else "playing"
         self._bars.update(self._task, advance=1, description=told)

@@ -28,10 +28,25 @@ def as_text(results: Sequence[Result]) -> Iterator[str]:
     """File by file, the failures with expected, got and the end of the timeline; one line for the rest."""
     for file in dict.fromkeys(result.file for result in results):
         of_file = [result for result in results if result.file == file]
-        failed = [result for result in of_file if not result.played.passed]
-        yield f"{clean(file)}: {len(of_file)} tests, {len(failed)} failed"
+        failed = [result for result in of_file if result.played.failed]
+        skipped = [result for result in of_file if result.played.skipped]
+        more = f", {len(skipped)} skipped" if skipped else ""
+        yield f"{clean(file)}: {len(of_file)} tests, {len(failed)} failed{more}"
+        for result in skipped:
+            yield f"  SKIPPED: {clean(result.test.name)}: {clean(result.played.skipped)}"
         for result in failed:
             yield from _failure(result)
+
+
+def summary(results: Sequence[Result]) -> str:
+    """One line for all of them."""
+    counted = {
+        "passed": sum(result.played.passed for result in results),
+        "failed": sum(result.played.failed for result in results),
+        "skipped": sum(bool(result.played.skipped) for result in results),
+    }
+    told = [f"{number} {word}" for word, number in counted.items() if number or word != "skipped"]
+    return f"{', '.join(told)} in {sum(result.seconds for result in results):.1f} s"
 
 
 def _failure(result: Result) -> Iterator[str]:
@@ -77,6 +92,7 @@ def as_json(results: Iterable[Result]) -> list[dict[str, Any]]:
             "name": result.test.name,
             "line": result.test.spot.line,
             "passed": result.played.passed,
+            "skipped": clean(result.played.skipped),
             "seconds": round(result.seconds, 3),
             "mismatches": [_mismatch(mismatch) for mismatch in result.played.mismatches],
             "incidents": [
@@ -120,7 +136,9 @@ def as_junit(results: Sequence[Result]) -> bytes:
                 "time": f"{result.seconds:.3f}",
             }
             case = ElementTree.SubElement(suite, "testcase", attributes)
-            if not result.played.passed:
+            if result.played.skipped:
+                ElementTree.SubElement(case, "skipped", {"message": clean(result.played.skipped)})
+            elif result.played.failed:
                 said = list(_failure(result))
                 failure = ElementTree.SubElement(case, "failure", {"message": said[1].strip()})
                 failure.text = "\n".join(said)
@@ -131,9 +149,9 @@ def as_junit(results: Sequence[Result]) -> bytes:
 def _sums(results: Sequence[Result]) -> dict[str, str]:
     return {
         "tests": str(len(results)),
-        "failures": str(sum(not result.played.passed for result in results)),
+        "failures": str(sum(result.played.failed for result in results)),
         "errors": "0",
-        "skipped": "0",
+        "skipped": str(sum(bool(result.played.skipped) for result in results)),
         "time": f"{sum(result.seconds for result in results):.3f}",
     }
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from receiver.policy.model import PolicySet
+from receiver.trials.policy_test.evaluating import PromQL, missing_programs
 from receiver.trials.policy_test.folder import Opened
 from receiver.trials.policy_test.model import PolicyTest
 from receiver.trials.policy_test.playing import Played, play
@@ -36,15 +37,25 @@ def chosen(opened: Iterable[Opened], pattern: str | None) -> list[tuple[Opened, 
 
 
 async def run(
-    tests: Iterable[tuple[Opened, PolicyTest]], *, told: Callable[[Result], None] = lambda _: None
+    tests: Iterable[tuple[Opened, PolicyTest]],
+    *,
+    promql: PromQL = PromQL.BUILTIN,
+    told: Callable[[Result], None] = lambda _: None,
 ) -> list[Result]:
-    """Play these tests; ``told`` hears of each as soon as it is over."""
+    """Play these tests; ``told`` hears of each as soon as it is over.
+
+    One that needs a real Prometheus is skipped where there is none.
+    """
     results: list[Result] = []
-    async with stages() as made:
+    without = missing_programs() if promql is PromQL.PROMETHEUS else ""
+    async with stages(promql) as made:
         for opened, test in tests:
             assert opened.policies is not None
             began = time.perf_counter()
-            played = await play(test, opened.policies, made)
+            if test.input_series and without:
+                played = Played(test, skipped=without)
+            else:
+                played = await play(test, opened.policies, made)
             result = Result(opened.tests.file, opened.policies, played, time.perf_counter() - began)
             results.append(result)
             told(result)

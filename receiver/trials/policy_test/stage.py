@@ -32,6 +32,7 @@ from receiver.policy.model import PolicySet
 from receiver.store import claims, effects, migrate, reading, timeline
 from receiver.store.engine import Delivery, Store
 from receiver.store.sqlite import open_sqlite
+from receiver.trials.policy_test.evaluating import Evaluator, PromQL, evaluator
 from receiver.trials.policy_test.metrics import StoryAlertmanager, StoryPrometheus
 from receiver.trials.policy_test.model import PolicyTest
 from receiver.trials.policy_test.seen import Seen, SeenIncident, writes_of
@@ -123,11 +124,14 @@ def _incidents(tx: Any) -> tuple[SeenIncident, ...]:
 class Stages:
     """Makes a stage for each test: an empty store, and the one small cluster, emptied."""
 
-    def __init__(self, folder: Path, api: ApiServer, door: Cluster, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, folder: Path, api: ApiServer, door: Cluster, session: aiohttp.ClientSession, promql: PromQL
+    ) -> None:
         self._folder = folder
         self._api = api
         self._door = door
         self._session = session
+        self._promql = promql
         self._made = 0
 
     @asynccontextmanager
@@ -136,20 +140,25 @@ class Stages:
         self._made += 1
         path = self._folder / f"{self._made}.sqlite3"
         shutil.copyfile(self._folder / TEMPLATE, path)
-        store = open_sqlite(path, durable=False)
-        try:
-            yield self._stage(test, policies, store)
-        finally:
-            await store.close()
-            path.unlink()
+        async with evaluator(test, self._promql, self._folder, self._session) as evaluating:
+            store = open_sqlite(path, durable=False)
+            try:
+                yield self._stage(test, policies, store, evaluating)
+            finally:
+                await store.close()
+                path.unlink()
 
-    def _stage(self, test: PolicyTest, policies: PolicySet, store: Store) -> Stage:
+    def _stage(
+        self, test: PolicyTest, policies: PolicySet, store: Store, evaluating: Evaluator | None
+    ) -> Stage:
         clock, api, counters, people = SteppedClock(test.clock), self._api, Counters(), People()
         api.start_over(clock)
         api.restore(test.objects)
-        prometheus = StoryPrometheus(
-            self._session, test, policies, lambda: [datetime.fromisoformat(call.at) for call in api.writes]
-        )
+
+        def landed() -> list[datetime]:
+            return [datetime.fromisoformat(call.at) for call in api.writes]
+
+        prometheus = StoryPrometheus(self._session, test, policies, landed, evaluating)
         world = World(
             owner="policy-test",
             store=store,
@@ -166,7 +175,7 @@ class Stages:
 
 
 @asynccontextmanager
-async def stages() -> AsyncIterator[Stages]:
+async def stages(promql: PromQL = PromQL.BUILTIN) -> AsyncIterator[Stages]:
     """What all tests of one run share; everything is thrown away at the end."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stanch-policy-test-")))
@@ -176,4 +185,4 @@ async def stages() -> AsyncIterator[Stages]:
         session = await stack.enter_async_context(aiohttp.ClientSession())
         door = await cluster.connect(url=api.url)
         stack.push_async_callback(door.close)
-        yield Stages(folder, api, door, session)
+        yield Stages(folder, api, door, session, promql)

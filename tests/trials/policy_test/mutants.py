@@ -18,7 +18,8 @@ from receiver.policy.conditions import check
 from receiver.policy.document import Document, ListNode, MapNode, Node, ScalarNode, read
 from receiver.policy.fields import duration, in_words
 
-NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?")
+# Not the 5 of [5m], nor a part of a name.
+NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.])")
 OPERATOR = re.compile(r"<=|>=|<|>")
 OTHER = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 LEVELS = ("P0", "P1", "P2", "P3")
@@ -57,7 +58,8 @@ class _Mutator:
 
     def expressions(self) -> Iterator[tuple[_Place, ScalarNode]]:
         for place in self.places:
-            if place.key in ("expr", "requires", "when", "cel") and isinstance(place.node, ScalarNode):
+            condition = place.key in ("expr", "requires", "when", "cel") or place.section == "queries"
+            if condition and isinstance(place.node, ScalarNode):
                 yield place, place.node
 
     def thresholds(self) -> Iterator[Mutant]:
@@ -69,7 +71,7 @@ class _Mutator:
     def number(self, place: _Place, node: ScalarNode, found: re.Match[str], by: str) -> Mutant:
         start = self.document.inside(node, found.start())
         by = by if "." in by else f"{by}.0"
-        name = f"{place.section}: {found[0]} is {by} in {node.text}"
+        name = f"{place.section}: {found[0]} is {by} in {node.text[:80]}"
         return self.replaced(start, start + len(found[0]), by, name, place.section)
 
     def neighbours(self) -> Iterator[Mutant]:
@@ -97,7 +99,7 @@ class _Mutator:
             for found in OPERATOR.finditer(node.text):
                 start = self.document.inside(node, found.start())
                 other = OTHER[found[0]]
-                name = f"{place.section}: {found[0]} is {other} in {node.text}"
+                name = f"{place.section}: {found[0]} is {other} in {node.text[:80]}"
                 yield self.replaced(start, start + len(found[0]), other, name, place.section)
 
     def durations(self) -> Iterator[Mutant]:

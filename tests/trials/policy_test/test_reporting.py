@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from receiver.trials.policy_test.reporting import as_json, as_junit, as_text
+from receiver.trials.policy_test.playing import Played
+from receiver.trials.policy_test.reporting import as_json, as_junit, as_text, summary
 from receiver.trials.policy_test.running import Result
 
 from .conftest import HEAD, line_of, played
@@ -68,3 +69,17 @@ def test_ci_gets_a_case_a_test(results: list[Result]) -> None:
     assert (root.get("tests"), root.get("failures")) == ("3", "2")
     assert [case.get("name") for case in cases] == ["right", "wrong�[31m", "nothing fires"]
     assert [len(case.findall("failure")) for case in cases] == [0, 1, 1]
+
+
+def test_a_skipped_test_is_counted_and_said_and_is_no_success(results: list[Result]) -> None:
+    right = results[0]
+    played = Played(right.test, skipped="promtool cannot be found on PATH")
+    skipped = Result(right.file, right.policies, played, 0.0)
+    lines = list(as_text([right, skipped]))
+    assert lines[0].endswith(": 2 tests, 0 failed, 1 skipped")
+    assert lines[1] == "  SKIPPED: right: promtool cannot be found on PATH"
+    assert summary([right, skipped]).startswith("1 passed, 0 failed, 1 skipped in ")
+    assert as_json([skipped])[0]["passed"] is False
+    root = ElementTree.fromstring(as_junit([skipped]))
+    assert (root.get("skipped"), root.get("failures")) == ("1", "0")
+    assert len(root.findall("testsuite/testcase/skipped")) == 1
