@@ -33,7 +33,6 @@ from receiver.pipeline.counters import Counters
 from receiver.pipeline.duties import Duties, Retention
 from receiver.pipeline.intake import Intake
 from receiver.pipeline.joining import make_all_due
-from receiver.pipeline.watch import Watch
 from receiver.pipeline.worker import Worker
 from receiver.pipeline.world import Destination, Loaded, Place, Timing, World
 from receiver.policy.loading import Loaded as LoadedFiles
@@ -42,7 +41,6 @@ from receiver.probes.catalogue import FACTS
 from receiver.settings import Settings
 from receiver.store import migrate
 from receiver.store.engine import Store
-from receiver.store.postgres import open_postgres
 from receiver.store.sqlite import open_sqlite, release_dead_leases
 from receiver.web import api
 from receiver.web.authentication import Authenticator, SenderCredentials, TokenFile, sender_credentials
@@ -112,9 +110,11 @@ async def serving(
     store: Store | None = None,
     extra_destinations: Sequence[Destination] = (),
     people: Authenticator | None = None,
+    preparing: migrate.Preparing | None = None,
 ) -> AsyncIterator[Service]:
     """One process of the service, serving until the context ends, then drained.
 
+    ``preparing`` is the store's upgrade where the caller has begun it already.
     Raises PermanentError with all complaints where it cannot start.
     """
     senders = sender_credentials(settings.webhook_token_file, settings.webhook_users_file)
@@ -122,6 +122,8 @@ async def serving(
         settings, senders_none=senders.none, has_door=door is not None, has_people=people is not None
     )
     if problems:
+        if preparing is not None:
+            preparing.stop()
         raise PermanentError("\n".join(problems))
     async with AsyncExitStack() as stack:
         opening: asyncio.Task[Store] | None = None
@@ -129,7 +131,7 @@ async def serving(
             # Migrating runs in a process of its own: meanwhile the policies are read here.
             loop = asyncio.get_running_loop()
             opening = asyncio.create_task(
-                asyncio.to_thread(open_store, settings.store, loop), name="open-store"
+                asyncio.to_thread(open_store, settings.store, loop, preparing), name="open-store"
             )
             stack.push_async_callback(_close_opened, opening)
         loaded = await asyncio.to_thread(read_policies, settings.policies)
@@ -195,6 +197,8 @@ async def serving(
             ),
         ]
         if store.name == "postgresql":
+            from receiver.pipeline.watch import Watch
+
             watch = Watch(world, worker.wake)
             tasks.append(asyncio.create_task(watch.run(), name="watch"))
         log.info(
@@ -217,13 +221,18 @@ async def serving(
             await duties.stop()
 
 
-def open_store(url: str, loop: asyncio.AbstractEventLoop) -> Store:
+def open_store(
+    url: str, loop: asyncio.AbstractEventLoop, preparing: migrate.Preparing | None = None
+) -> Store:
     """The store of this address, brought to this release's schema; called in a thread of its own."""
-    migrate.prepare(url)
+    (preparing or migrate.begin(url)).finish()
 
     async def opening() -> Store:
         if url.startswith("sqlite:///"):
             return open_sqlite(migrate.sqlite_path(url))
+        # Its driver weighs eight megabytes that the embedded store does not need.
+        from receiver.store.postgres import open_postgres
+
         return open_postgres(url)
 
     return asyncio.run_coroutine_threadsafe(opening(), loop).result()

@@ -56,14 +56,22 @@ async def _serve(settings: Settings, output: Output) -> None:
     import asyncio
     import signal
 
-    from receiver.app import serving
-    from receiver.terminal import screen
+    from receiver.store import migrate
+
+    # It goes on in a process of its own while everything else is imported here.
+    preparing = migrate.begin(settings.store)
+    try:
+        from receiver.app import serving
+        from receiver.terminal import screen
+    except BaseException:
+        preparing.stop()
+        raise
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with serving(settings) as service:
+    async with serving(settings, preparing=preparing) as service:
         if output is Output.JSON:
             screen.print_json({"listening": service.url}, indent=None)
         else:

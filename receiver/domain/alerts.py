@@ -12,7 +12,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal
+
+from pydantic_core import from_json
 
 from receiver.domain.canonical import digest_of
 
@@ -21,6 +24,7 @@ KNOWN_VERSION = "4"
 # Alertmanager writes Go's zero time for "no end yet" (a firing alert).
 _NO_END_YEAR = 1
 _NEVER_IN_TEXT = re.compile("[\x00\ud800-\udfff]")
+_NUL = rb"\u0000"
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def read_notification(body: bytes, *, received_at: datetime) -> Notification | U
     A ``startsAt`` in the future is a skewed clock: it becomes ``received_at``.
     """
     try:
-        document = json.loads(body)
+        document, hostile = _parsed(body)
     except (ValueError, RecursionError) as error:
         return Unreadable(f"not JSON: {error}")
     if not isinstance(document, dict):
@@ -108,7 +112,7 @@ def read_notification(body: bytes, *, received_at: datetime) -> Notification | U
     bad: list[BadAlert] = []
     for index, entry in enumerate(entries):
         try:
-            alerts.append(_read_alert(entry, received_at))
+            alerts.append(_read_alert(entry, received_at, hostile=hostile))
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             text = clean(json.dumps(entry))[:2000]
             bad.append(BadAlert(index, f"alerts[{index}]: {_sentence(error)}", text))
@@ -130,6 +134,23 @@ def parse_time(text: Any) -> datetime:
     """
     if not isinstance(text, str):
         raise ValueError(f"expected a time, got {text!r}")
+    return _parse_time(text)
+
+
+def _parsed(body: bytes) -> tuple[Any, bool]:
+    """What the body says, and whether its texts may need cleaning.
+
+    The quick parser takes no lone surrogates, so of what it reads only an escaped NUL has to go.
+    """
+    try:
+        return from_json(body), _NUL in body
+    except ValueError:
+        return json.loads(body), True
+
+
+# A start is told again with every repeat of its alert.
+@lru_cache(maxsize=4096)
+def _parse_time(text: str) -> datetime:
     trimmed = re.sub(r"(\.\d{6})\d+", r"\1", text)
     moment = datetime.fromisoformat(trimmed)
     if moment.tzinfo is None:
@@ -137,16 +158,16 @@ def parse_time(text: Any) -> datetime:
     return moment.astimezone(UTC) if moment.year > _NO_END_YEAR else moment.replace(tzinfo=UTC)
 
 
-def _read_alert(entry: Any, received_at: datetime) -> Alert:
+def _read_alert(entry: Any, received_at: datetime, *, hostile: bool) -> Alert:
     if not isinstance(entry, dict):
         raise ValueError(f"expected an object, got {type(entry).__name__}")
     status = entry.get("status")
     if status not in ("firing", "resolved"):
         raise ValueError(f'status {status!r} is neither "firing" nor "resolved"')
-    labels, labels_cleaned = _texts(entry.get("labels"), "labels")
+    labels, labels_cleaned = _texts(entry.get("labels"), "labels", hostile=hostile)
     if not labels:
         raise ValueError("an alert without labels has no identity")
-    annotations, annotations_cleaned = _texts(entry.get("annotations") or {}, "annotations")
+    annotations, annotations_cleaned = _texts(entry.get("annotations") or {}, "annotations", hostile=hostile)
     starts_at = min(parse_time(entry.get("startsAt")), received_at)
     ends_at: datetime | None = None
     if status == "resolved":
@@ -166,12 +187,14 @@ def _read_alert(entry: Any, received_at: datetime) -> Alert:
     )
 
 
-def _texts(value: Any, field: str) -> tuple[dict[str, str], bool]:
+def _texts(value: Any, field: str, *, hostile: bool) -> tuple[dict[str, str], bool]:
     if not isinstance(value, dict):
         raise ValueError(f"{field} is not an object")
     for name, text in value.items():
         if not isinstance(text, str):
             raise ValueError(f"{field}[{clean(name)!r}] is not a text")
+    if not hostile:
+        return value, False
     cleaned = {clean(name): clean(text) for name, text in value.items()}
     return cleaned, cleaned != value
 

@@ -6,10 +6,13 @@ import hashlib
 import json
 from typing import Any
 
+# Made once: `json.dumps` makes one for each call, and every alert that arrives is written this way.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 
 def canonical(value: Any) -> str:
     """JSON with sorted keys and no spaces; equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def digest_of(value: Any) -> str:

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from receiver.domain.canonical import canonical
 from receiver.domain.occurrences import Ending
 from receiver.domain.plans import ObjectRef, Receipt
 from receiver.domain.severity import Severity
@@ -502,8 +501,8 @@ class Recorded:
 
 
 def event_text(event: Event) -> str:
-    """The canonical text that is stored, hashed as stored, and read back for ever."""
-    return canonical(_READER.dump_python(event, mode="json"))
+    """The text that is stored, hashed as stored, and read back for ever."""
+    return _READER.dump_json(event).decode()
 
 
 def read_event(text: str) -> Event:

@@ -15,7 +15,6 @@ from typing import Any, assert_never
 from pydantic import TypeAdapter
 
 from receiver.domain import events as ev
-from receiver.domain.canonical import canonical
 from receiver.domain.occurrences import Ending
 from receiver.domain.plans import Receipt
 from receiver.domain.severity import Severity
@@ -442,8 +441,8 @@ _SNAPSHOT: TypeAdapter[Incident] = TypeAdapter(Incident)
 
 
 def snapshot_text(incident: Incident) -> str:
-    """The incident as canonical JSON, for its row."""
-    return canonical(_SNAPSHOT.dump_python(incident, mode="json"))
+    """The incident as JSON, for its row."""
+    return _SNAPSHOT.dump_json(incident).decode()
 
 
 def read_snapshot(text: str) -> Incident:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from receiver.domain.incidents import Incident
 from receiver.pipeline.counters import Counters
+from receiver.store.timeline import Locked
 
 
 @dataclass
@@ -19,8 +20,7 @@ class Claim:
     sent unless more than half of the lease is left.
     """
 
-    incident: Incident
-    token: int
+    held: Locked
     good_until: float
     lease_seconds: float
     began: float
@@ -30,6 +30,20 @@ class Claim:
     again_at: datetime | None = None
     facts: Mapping[str, Any] | None = None
     lost: bool = field(default=False)
+
+    @property
+    def incident(self) -> Incident:
+        """The incident as last seen."""
+        return self.held.incident
+
+    @property
+    def token(self) -> int:
+        """What every write of this claim carries."""
+        return self.held.lease_token
+
+    def unsure(self) -> Locked:
+        """The same, to be read anew: what a failed transaction noted of it was never written."""
+        return replace(self.held, version=-1)
 
     def may_send(self) -> bool:
         """Whether enough of the lease is left to send a write."""

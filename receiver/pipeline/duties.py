@@ -27,6 +27,8 @@ PRUNE = "prune"
 ANCHOR = "anchor"
 LEASE = timedelta(seconds=60)
 PRUNE_AT_ONCE = 500
+# A person does not notice it, and a storm fills it with hundreds of deliveries.
+JOIN_APART = timedelta(milliseconds=20)
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,19 @@ class Duties:
                 await self._kept.wait()
         except TimeoutError:
             return
-        self._kept.clear()
 
     async def join(self) -> bool:
-        """Read and join what is waiting; True while there may be more."""
+        """Read and join what is waiting; True while there may be more.
+
+        While senders come, it rests as long as it worked: joining takes the interpreter from them, and what
+        they bring meanwhile costs one transaction and not many.
+        """
+        began = self._world.steady()
+        self._kept.clear()
         joined = await join_waiting(self._world, self._counters)
+        if joined.deliveries and self._kept.is_set():
+            took = timedelta(seconds=self._world.steady() - began)
+            await asyncio.sleep(max(took, JOIN_APART).total_seconds())
         if joined.doubtful:
             await self._world.store.write(lambda tx: duties.make_due(tx, RECONCILE))
         if joined.incidents:

@@ -154,8 +154,8 @@ def _begin(
 ) -> _Open | tuple[Objection, ...]:
     """In one transaction: every guard, the target, the intent. From its commit on we may have acted."""
     pass_gate(tx)
-    held = claims.reclaim(tx, claim.incident.id, token=claim.token)
-    claim.incident = held.incident
+    held = claims.reclaim(tx, claim.held)
+    claim.held = held
     plan, now = approved.plan, world.clock.now()
     objections, _ = ask(
         tx,
@@ -199,7 +199,7 @@ def _begin(
         digest=approved.digest,
         baseline=baseline,
     )
-    claim.incident = record(world, tx, held, [started], actor=world.owner, due_at=now).incident
+    claim.held = record(world, tx, held, [started], actor=world.owner, due_at=now)
     return _Open(effects.load_intent(tx, intent_id), gathered.current)
 
 
@@ -321,8 +321,8 @@ def _begin_again(
 ) -> _Open | tuple[Objection, ...]:
     """Before a repeated send: every guard, switch, lock and expiry once more, and the versions it carries."""
     pass_gate(tx)
-    held = claims.reclaim(tx, claim.incident.id, token=claim.token)
-    claim.incident = held.incident
+    held = claims.reclaim(tx, claim.held)
+    claim.held = held
     progress = held.incident.plan
     assert gathered.current is not None
     if progress is None or progress.intent != intent.id:
@@ -408,9 +408,9 @@ async def _end(
     """Write the outcome under the claim's token; without it, beside the timeline."""
 
     def body(tx: Connection) -> None:
-        held = claims.reclaim(tx, claim.incident.id, token=claim.token)
+        held = claims.reclaim(tx, claim.held)
         effects.end_intent(tx, intent.id, state=state, outcome=outcome, at=world.clock.now())
-        claim.incident = record(world, tx, held, events, actor=world.owner, due_at=world.clock.now()).incident
+        claim.held = record(world, tx, held, events, actor=world.owner, due_at=world.clock.now())
 
     try:
         await world.store.write(body)

@@ -6,7 +6,7 @@ occurrences becomes an event. So copies, retries and stale snapshots change noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -24,7 +24,7 @@ from receiver.pipeline.recording import record
 from receiver.pipeline.world import World
 from receiver.policy.matching import CorrelationKey, correlate
 from receiver.store import claims, engine, intake, timeline
-from receiver.store.intake import AlertRow, Waiting
+from receiver.store.intake import AlertRow, Repeats, Waiting
 from receiver.store.timeline import Locked
 
 log = structlog.get_logger(__name__)
@@ -103,11 +103,13 @@ def _join(world: World, counters: Counters, tx: Connection, batch: list[Waiting]
     for waiting in batch:
         read = read_notification(waiting.body, received_at=waiting.received_at)
         told += [(alert, waiting) for alert in _readable(counters, tx, waiting, read)]
-    identities = [identity_of(waiting.source, alert.labels) for alert, waiting in told]
-    known = intake.load_alerts(tx, identities)
+    counters.alerts_joined += len(told)
+    joined.alerts = len(told)
+    news = _news(tx, told)
+    known = intake.load_alerts(tx, [identity for identity, _, _ in news])
     changed: dict[str, AlertRow] = {}
     book = Book(world, tx, "intake")
-    for identity, (alert, waiting) in zip(identities, told, strict=True):
+    for identity, alert, waiting in news:
         row = known.get(identity)
         if row is None:
             row = known[identity] = _new_row(identity, alert, waiting)
@@ -118,9 +120,29 @@ def _join(world: World, counters: Counters, tx: Connection, batch: list[Waiting]
     book.write()
     intake.save_alerts(tx, list(changed.values()))
     intake.done(tx, [waiting.id for waiting in batch], at=world.clock.now())
-    joined.alerts = len(told)
-    counters.alerts_joined += len(told)
     return joined
+
+
+def _news(tx: Connection, told: Sequence[tuple[Alert, Waiting]]) -> list[tuple[str, Alert, Waiting]]:
+    """What says more than that nothing changed; the rest, nearly everything on a usual day, is only counted.
+
+    From its first news on, everything told of an identity is news: it is judged by what came before it.
+    """
+    identities = [identity_of(waiting.source, alert.labels) for alert, waiting in told]
+    standings = intake.standings(tx, identities)
+    repeats: dict[int, Repeats] = {}
+    news: list[tuple[str, Alert, Waiting]] = []
+    for identity, (alert, waiting) in zip(identities, told, strict=True):
+        standing = standings.get(identity)
+        if standing is None or not standing.knows(alert):
+            standings.pop(identity, None)
+            news.append((identity, alert, waiting))
+            continue
+        repeat = repeats.setdefault(standing.id, Repeats(0, waiting.received_at))
+        repeat.count += 1
+        repeat.last_seen = max(repeat.last_seen, waiting.received_at)
+    intake.repeated(tx, repeats)
+    return news
 
 
 def _readable(
@@ -271,9 +293,11 @@ class Book:
 
     def open(self, key: CorrelationKey) -> int:
         """A new incident of this key, which has none that is open."""
-        opened = timeline.open_incident(self._tx, key=key.key, title=key.title, at=self._world.clock.now())
-        if opened is None:
+        held = timeline.open_incident(self._tx, key=key.key, title=key.title, at=self._world.clock.now())
+        if held is None:
             raise RuntimeError("an incident of this key opened meanwhile, although its key was locked")
+        opened = held.incident.id
+        self._held[opened], self._becoming[opened] = held, held.incident
         self._newest[key.key] = opened
         return opened
 

@@ -47,7 +47,7 @@ def record(
         if isinstance(event, _FREES_TARGET):
             effects.free_target(tx, event.plan_id)
     progress = held.incident.plan
-    if progress is not None and progress.state in OVER:
+    if events and progress is not None and progress.state in OVER:
         # Settled by a person, closed, or over for any other reason: nothing of it is under way.
         effects.free_target(tx, progress.plan_id)
     incident = held.incident

@@ -21,7 +21,7 @@ from receiver.domain.severity import Severity, worst
 from receiver.pipeline.measuring import health, measure, points_of
 from receiver.pipeline.world import World
 from receiver.policy.classification import DEFAULT_FOR_UNLISTED_LABEL, Judgement, classify
-from receiver.policy.expressions import Truth, evaluate
+from receiver.policy.expressions import Truth, evaluate, names_in
 from receiver.policy.matching import policies_for, resolve_target
 from receiver.policy.model import Policy
 from receiver.policy.next_step import DEFAULT_MONITOR, after_verdict
@@ -242,7 +242,8 @@ def _policy_of(world: World, incident: Incident, plan: Plan | None) -> Policy | 
 async def evidence_of(world: World, policy: Policy, incident: Incident, now: datetime) -> Evidence:
     """Whether the patient was well, minute by minute, over the look-back; and since when it is not."""
     start = now - LOOK_BACK
-    queries = policy.verification.queries
+    asked = names_in(policy.verification.success)
+    queries = {name: query for name, query in policy.verification.queries.items() if name in asked}
     measured = await measure(world.prometheus, queries, start=start, end=now, step=LOOK_BACK_STEP)
     points = points_of(measured, start=start, end=now, step=LOOK_BACK_STEP)
     healthy = health(points, policy.verification.success)

@@ -111,8 +111,7 @@ class Worker:
         )
         for held in taken:
             claim = Claim(
-                incident=held.incident,
-                token=held.lease_token,
+                held=held,
                 good_until=began + lease.total_seconds(),
                 lease_seconds=lease.total_seconds(),
                 began=began,
@@ -214,7 +213,7 @@ class Worker:
         world = self._world
 
         def body(tx: Connection) -> None:
-            held = claims.reclaim(tx, claim.incident.id, token=claim.token)
+            held = claims.reclaim(tx, claim.unsure())
             event = ev.Escalated(f"a step failed {FAILURES_TOLD} times; the log has the reason")
             record(world, tx, held, (event,), actor=world.owner, due_at=world.clock.now())
 
@@ -328,7 +327,7 @@ class Worker:
         facts = claim.facts
 
         def body(tx: Connection) -> Next | None:
-            held = claims.reclaim(tx, claim.incident.id, token=claim.token)
+            held = claims.reclaim(tx, claim.held)
             before = held.incident.last_seq
             if before != claim.incident.last_seq:
                 # A signal came meanwhile: everything may have to be looked at again.
@@ -348,7 +347,7 @@ class Worker:
             now = world.clock.now()
             if events:
                 held = record(world, tx, held, events, actor=world.owner, due_at=now)
-            claim.incident = incident = held.incident
+            claim.held, incident = held, held.incident
             plan = self._plan_in(tx, incident)
             policy = world.loaded.policies.named(plan.policy) if plan is not None else None
             todo = next_step(

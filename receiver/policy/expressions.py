@@ -27,10 +27,12 @@ class Truth(Enum):
 
 
 @lru_cache(maxsize=4096)
-def _program(expression: str) -> Any:
+def _program(expression: str) -> tuple[Any, frozenset[str]]:
+    """What runs it, and the names that it uses: everything else need not be converted for it."""
     if len(expression) > MAX_CHARACTERS:
         raise ValueError(f"the expression has {len(expression)} characters; {MAX_CHARACTERS} are allowed")
-    return cel.compile(expression)
+    program = cel.compile(expression)
+    return program, frozenset(program.variables())
 
 
 def check_syntax(expression: str) -> None:
@@ -38,10 +40,16 @@ def check_syntax(expression: str) -> None:
     _program(expression)
 
 
+def names_in(expression: str) -> frozenset[str]:
+    """The names that it looks up. Raises ValueError where this is no CEL."""
+    return _program(expression)[1]
+
+
 def evaluate(expression: str, values: Mapping[str, Any]) -> tuple[Truth, str]:
     """Whether it holds over these values, and why it is unknown where it is."""
     try:
-        answer = _program(expression).execute(bound(values))
+        program, names = _program(expression)
+        answer = program.execute(bound({name: values[name] for name in names if name in values}))
     except (RuntimeError, KeyError, TypeError, ValueError, ArithmeticError, IndexError) as error:
         return Truth.UNKNOWN, _reason(error)
     if answer is True:

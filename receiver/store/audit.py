@@ -12,13 +12,25 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Connection, bindparam, select, text, update
 
 from receiver.domain.canonical import canonical
 from receiver.store.schema import incident_events
 
 GENESIS = "0" * 64
 FORMAT = "stanch-audit/1"
+
+_UNSEALED = (
+    select(incident_events)
+    .where(incident_events.c.seal.is_(None))
+    .order_by(incident_events.c.id)
+    .limit(bindparam("most"))
+)
+_SEAL = (
+    update(incident_events)
+    .where(incident_events.c.id == bindparam("row"))
+    .values(seal=bindparam("seal"), prev=bindparam("prev"), hash=bindparam("hash"))
+)
 
 
 @dataclass(frozen=True)
@@ -75,22 +87,15 @@ def seal(tx: Connection, *, limit: int = 2000) -> int:
         if not taken:
             return 0
     last = head(tx)
-    rows = tx.execute(
-        select(incident_events)
-        .where(incident_events.c.seal.is_(None))
-        .order_by(incident_events.c.id)
-        .limit(limit)
-    ).all()
-    prev, number = last.hash, last.seal
-    for row in rows:
-        number += 1
+    rows = tx.execute(_UNSEALED, {"most": limit}).all()
+    sealed: list[dict[str, Any]] = []
+    prev = last.hash
+    for number, row in enumerate(rows, start=last.seal + 1):
         name = chained(prev, number, dict(row._mapping))
-        tx.execute(
-            update(incident_events)
-            .where(incident_events.c.id == row.id)
-            .values(seal=number, prev=prev, hash=name)
-        )
+        sealed.append({"row": row.id, "seal": number, "prev": prev, "hash": name})
         prev = name
+    if sealed:
+        tx.execute(_SEAL, sealed)
     return len(rows)
 
 

@@ -10,13 +10,33 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, update
 
 from receiver.store.engine import lease_now
 from receiver.store.schema import incidents
 from receiver.store.timeline import Locked, lock, locked_from, seconds
 
 UNREADABLE_WAITS = timedelta(minutes=5)
+
+# Written once: every look for work runs these.
+_FREE = or_(incidents.c.lease_until.is_(None), incidents.c.lease_until <= bindparam("clock"))
+_DUE = (
+    select(incidents)
+    .where(incidents.c.next_due_at <= bindparam("now"), _FREE)
+    .order_by(incidents.c.next_due_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_TAKE = (
+    update(incidents)
+    .where(incidents.c.id.in_(bindparam("ids", expanding=True)))
+    .values(
+        lease_owner=bindparam("owner"),
+        lease_token=incidents.c.lease_token + 1,
+        lease_until=bindparam("until"),
+    )
+)
+_NEXT_DUE = select(func.min(incidents.c.next_due_at)).where(_FREE)
 
 
 class Fenced(Exception):
@@ -26,25 +46,12 @@ class Fenced(Exception):
 def claim(tx: Connection, *, owner: str, now: datetime, lease: timedelta, limit: int) -> list[Locked]:
     """Take incidents that are due and not leased, the longest waiting first."""
     clock = lease_now(tx)
-    rows = tx.execute(
-        select(incidents)
-        .where(
-            incidents.c.next_due_at <= seconds(now),
-            or_(incidents.c.lease_until.is_(None), incidents.c.lease_until <= clock),
-        )
-        .order_by(incidents.c.next_due_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    ).all()
+    rows = tx.execute(_DUE, {"now": seconds(now), "clock": clock, "most": limit}).all()
     if not rows:
         return []
     until = clock + lease.total_seconds()
     taken = [held for row in rows if (held := _readable(tx, row, now)) is not None]
-    tx.execute(
-        update(incidents)
-        .where(incidents.c.id.in_([held.incident.id for held in taken]))
-        .values(lease_owner=owner, lease_token=incidents.c.lease_token + 1, lease_until=until)
-    )
+    tx.execute(_TAKE, {"ids": [held.incident.id for held in taken], "owner": owner, "until": until})
     return [
         Locked(
             incident=held.incident,
@@ -72,11 +79,14 @@ def _readable(tx: Connection, row: Row[Any], now: datetime) -> Locked | None:
         return None
 
 
-def reclaim(tx: Connection, incident_id: int, *, token: int) -> Locked:
-    """The incident as it is now, locked, if the claim still holds. Raises Fenced."""
-    held = lock(tx, incident_id)
-    if held.lease_token != token or held.lease_owner is None:
-        raise Fenced(f"incident {incident_id}: the lease passed on")
+def reclaim(tx: Connection, known: Locked) -> Locked:
+    """The incident as it is now, locked, if the claim still holds. Raises Fenced.
+
+    ``known`` is what the claim last saw of it; where nothing was written since, it is not read again.
+    """
+    held = lock(tx, known.incident.id, known=known)
+    if held.lease_token != known.lease_token or held.lease_owner is None:
+        raise Fenced(f"incident {known.incident.id}: the lease passed on")
     return held
 
 
@@ -141,11 +151,7 @@ def expire_leases_of(tx: Connection, owners: Sequence[str]) -> int:
 
 def next_due(tx: Connection) -> float | None:
     """When the earliest unleased incident comes due, in seconds of the incident clock."""
-    return tx.execute(
-        select(func.min(incidents.c.next_due_at)).where(
-            or_(incidents.c.lease_until.is_(None), incidents.c.lease_until <= lease_now(tx))
-        )
-    ).scalar()
+    return tx.execute(_NEXT_DUE, {"clock": lease_now(tx)}).scalar()
 
 
 def owners_alive(tx: Connection) -> list[str]:

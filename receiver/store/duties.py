@@ -17,7 +17,7 @@ from receiver.store.timeline import seconds
 def take(tx: Connection, name: str, *, owner: str, now: datetime, lease: timedelta) -> dict[str, Any] | None:
     """Claim the duty if it is due and nobody does it: what its last round left. None otherwise."""
     tx.execute(
-        insert(tx, duties)
+        insert(tx.dialect.name, duties)
         .values(name=name, next_due_at=0, state="{}")
         .on_conflict_do_nothing(index_elements=["name"])
     )

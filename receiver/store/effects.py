@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from sqlalchemy import delete as delete_from
 
 from receiver.domain.canonical import canonical
@@ -23,6 +23,37 @@ from receiver.store.timeline import moment, seconds
 
 _PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
 _STEP: TypeAdapter[Step] = TypeAdapter(Step)
+
+# Written once: every proposal and every write asks these.
+_ADD_PLAN = insert(plans).returning(plans.c.id)
+_START_INTENT = insert(intents)
+_LOAD_INTENT = select(intents).where(intents.c.id == bindparam("intent"))
+_LOAD_PLAN = select(plans).where(plans.c.id == bindparam("number"))
+_LOCK_PLAN = _LOAD_PLAN.with_for_update()
+_FREE_TARGET = delete_from(target_locks).where(target_locks.c.plan_id == bindparam("plan"))
+_HOLDER = select(target_locks.c.plan_id).where(target_locks.c.target == bindparam("object"))
+_RUNS = (
+    select(func.count(func.distinct(intents.c.plan_id)))
+    .select_from(intents)
+    .where(
+        intents.c.created_at >= bindparam("since"),
+        intents.c.kind == "execute",
+        intents.c.state != "refused",
+        intents.c.plan_id != bindparam("besides"),
+    )
+)
+_RUNS_ON_TARGET = _RUNS.where(intents.c.target == bindparam("object"))
+_RUNS_OF_POLICY = _RUNS.where(intents.c.policy == bindparam("by_policy"))
+_RUNS_OF_TARGET = (
+    select(intents.c.plan_id, intents.c.incident_id)
+    .where(
+        intents.c.target == bindparam("object"),
+        intents.c.created_at >= bindparam("since"),
+        intents.c.kind == "execute",
+        intents.c.state != "refused",
+    )
+    .distinct()
+)
 
 
 @dataclass(frozen=True)
@@ -73,19 +104,18 @@ class Intent:
 def add_plan(tx: Connection, plan: Plan, *, guards: tuple[str, ...], at: datetime) -> str:
     """Number the plan and keep it."""
     row = tx.execute(
-        insert(plans)
-        .values(
-            incident_id=plan.incident_id,
-            epoch=plan.epoch,
-            digest=plan.digest,
-            policy=plan.policy,
-            remediation=plan.remediation,
-            target=plan.target.key,
-            body=canonical(_PLAN.dump_python(plan, mode="json")),
-            guards=canonical(list(guards)),
-            created_at=seconds(at),
-        )
-        .returning(plans.c.id)
+        _ADD_PLAN,
+        {
+            "incident_id": plan.incident_id,
+            "epoch": plan.epoch,
+            "digest": plan.digest,
+            "policy": plan.policy,
+            "remediation": plan.remediation,
+            "target": plan.target.key,
+            "body": _PLAN.dump_json(plan).decode(),
+            "guards": canonical(list(guards)),
+            "created_at": seconds(at),
+        },
     ).one()
     return f"P-{row.id}"
 
@@ -100,8 +130,7 @@ def plan_number(plan_id: str) -> int:
 
 def load_plan(tx: Connection, plan_id: str, *, for_update: bool = False) -> StoredPlan:
     """The plan of that number. Raises NotFound."""
-    statement = select(plans).where(plans.c.id == plan_number(plan_id))
-    row = tx.execute(statement.with_for_update() if for_update else statement).first()
+    row = tx.execute(_LOCK_PLAN if for_update else _LOAD_PLAN, {"number": plan_number(plan_id)}).first()
     if row is None:
         raise NotFound(f"there is no plan {plan_id}")
     return stored_plan(row)
@@ -135,7 +164,7 @@ def add_vote(
 ) -> None:
     """One answer of one person. Raises Conflict where they have answered in this round."""
     row = tx.execute(
-        insert_or(tx, approvals)
+        insert_or(tx.dialect.name, approvals)
         .values(
             plan_id=plan_id,
             round=round_,
@@ -169,24 +198,22 @@ def votes(tx: Connection, plan_id: str, *, round_: int) -> list[Vote]:
 def take_target(tx: Connection, *, target: str, plan_id: str, incident_id: int, at: datetime) -> str | None:
     """Lock the target for this plan; the plan that has it where it is taken."""
     tx.execute(
-        insert_or(tx, target_locks)
+        insert_or(tx.dialect.name, target_locks)
         .values(target=target, plan_id=plan_id, incident_id=incident_id, since=seconds(at))
         .on_conflict_do_nothing(index_elements=["target"])
     )
-    holder: str = tx.execute(
-        select(target_locks.c.plan_id).where(target_locks.c.target == target)
-    ).scalar_one()
+    holder: str = tx.execute(_HOLDER, {"object": target}).scalar_one()
     return None if holder == plan_id else holder
 
 
 def target_holder(tx: Connection, target: str) -> str | None:
     """The plan that has the target now."""
-    return tx.execute(select(target_locks.c.plan_id).where(target_locks.c.target == target)).scalar()
+    return tx.execute(_HOLDER, {"object": target}).scalar()
 
 
 def free_target(tx: Connection, plan_id: str) -> None:
     """Let go of what this plan had locked."""
-    tx.execute(delete_from(target_locks).where(target_locks.c.plan_id == plan_id))
+    tx.execute(_FREE_TARGET, {"plan": plan_id})
 
 
 def start_intent(
@@ -206,24 +233,25 @@ def start_intent(
 ) -> None:
     """From this commit on we know that we may have written."""
     tx.execute(
-        insert(intents).values(
-            id=intent_id,
-            plan_id=plan_id,
-            incident_id=incident_id,
-            policy=policy,
-            kind=kind,
-            step=step_number,
-            target=step.target.key,
-            request=canonical(_STEP.dump_python(step, mode="json")),
-            resource_version=resource_version,
-            generation=generation,
-            sends=1,
-            unanswered=True,
-            state="started",
-            lease_token=token,
-            created_at=seconds(at),
-            sent_at=seconds(at),
-        )
+        _START_INTENT,
+        {
+            "id": intent_id,
+            "plan_id": plan_id,
+            "incident_id": incident_id,
+            "policy": policy,
+            "kind": kind,
+            "step": step_number,
+            "target": step.target.key,
+            "request": _STEP.dump_json(step).decode(),
+            "resource_version": resource_version,
+            "generation": generation,
+            "sends": 1,
+            "unanswered": True,
+            "state": "started",
+            "lease_token": token,
+            "created_at": seconds(at),
+            "sent_at": seconds(at),
+        },
     )
 
 
@@ -261,7 +289,7 @@ def note_late_outcome(tx: Connection, intent_id: str, outcome: str) -> None:
 
 def load_intent(tx: Connection, intent_id: str) -> Intent:
     """Raises NotFound."""
-    row = tx.execute(select(intents).where(intents.c.id == intent_id)).first()
+    row = tx.execute(_LOAD_INTENT, {"intent": intent_id}).first()
     if row is None:
         raise NotFound(f"there is no intent {intent_id}")
     return _intent(row)
@@ -294,21 +322,15 @@ def runs_since(
     policy: str | None = None,
     besides: str | None = None,
 ) -> int:
-    """How many other plans (``besides`` is this one) wrote cures since then; refused ones left out."""
-    statement = (
-        select(func.count(func.distinct(intents.c.plan_id)))
-        .select_from(intents)
-        .where(
-            intents.c.created_at >= seconds(since), intents.c.kind == "execute", intents.c.state != "refused"
-        )
-    )
+    """How many other plans (``besides`` is this one) wrote cures since then, on this target or by this policy
+    where one is given; refused ones left out.
+    """
+    asked: dict[str, Any] = {"since": seconds(since), "besides": besides or ""}
     if target is not None:
-        statement = statement.where(intents.c.target == target)
+        return int(tx.execute(_RUNS_ON_TARGET, asked | {"object": target}).scalar_one())
     if policy is not None:
-        statement = statement.where(intents.c.policy == policy)
-    if besides is not None:
-        statement = statement.where(intents.c.plan_id != besides)
-    return int(tx.execute(statement).scalar_one())
+        return int(tx.execute(_RUNS_OF_POLICY, asked | {"by_policy": policy}).scalar_one())
+    return int(tx.execute(_RUNS, asked).scalar_one())
 
 
 def intent_counts(tx: Connection) -> Mapping[str, int]:
@@ -319,16 +341,7 @@ def intent_counts(tx: Connection) -> Mapping[str, int]:
 
 def failed_runs(tx: Connection, remediation: str, target: str, *, since: datetime) -> int:
     """How many runs of this cure on this target did not help, were undone or have an unknown effect."""
-    runs = tx.execute(
-        select(intents.c.plan_id, intents.c.incident_id)
-        .where(
-            intents.c.target == target,
-            intents.c.created_at >= seconds(since),
-            intents.c.kind == "execute",
-            intents.c.state != "refused",
-        )
-        .distinct()
-    ).all()
+    runs = tx.execute(_RUNS_OF_TARGET, {"object": target, "since": seconds(since)}).all()
     failed = 0
     for run in runs:
         if load_plan(tx, run.plan_id).plan.remediation != remediation:

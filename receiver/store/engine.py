@@ -58,9 +58,12 @@ class Store(Protocol):
         """Finish what was taken and let go of the store."""
 
 
-def insert(tx: Connection, table: Table) -> Any:
+def insert(dialect: str, table: Table) -> Any:
     """An INSERT of this dialect, for ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
-    return postgresql.insert(table) if tx.dialect.name == "postgresql" else sqlite.insert(table)
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+_GATE = select(schema.switches.c.name).where(schema.switches.c.name == "gate").with_for_update()
 
 
 def lease_now(tx: Connection) -> float:
@@ -77,7 +80,7 @@ def pass_gate(tx: Connection) -> None:
     Effects are rare; one row makes every check-then-insert true. On SQLite the transaction itself is that
     already. Taken first, before any other lock.
     """
-    tx.execute(select(schema.switches.c.name).where(schema.switches.c.name == "gate").with_for_update())
+    tx.execute(_GATE)
 
 
 def lock_key(tx: Connection, key: str) -> None:

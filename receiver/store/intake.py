@@ -7,11 +7,14 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, select, update
+from pydantic_core import from_json
+from sqlalchemy import Connection, Row, bindparam, delete, func, select, text, update
 from sqlalchemy import insert as plain_insert
 
+from receiver.domain.alerts import Alert
 from receiver.domain.canonical import canonical
 from receiver.domain.occurrences import Ended, Ending, Facts, Firing, Occurrence, open_occurrence
 from receiver.domain.occurrences import occurrences as occurrences_of
@@ -21,6 +24,30 @@ from receiver.store.timeline import moment, seconds
 
 # About five hundred alerts, which take some twenty milliseconds to join.
 READ_AT_ONCE_BYTES = 400_000
+
+# Written once: every batch of deliveries asks these.
+_AMONG = alerts.c.identity.in_(bindparam("identities", expanding=True))
+_STANDINGS = (
+    select(alerts.c.id, alerts.c.identity, alerts.c.firing, alerts.c.facts, alerts.c.annotations)
+    .where(_AMONG)
+    .order_by(alerts.c.identity)
+    .with_for_update()
+)
+_ALERTS = select(alerts).where(_AMONG).order_by(alerts.c.identity).with_for_update()
+_REPEATED = {
+    "sqlite": text(
+        "UPDATE alerts SET seen = seen + told.count, last_seen = max(last_seen, told.at) FROM ("
+        " SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS count,"
+        " json_extract(value, '$[2]') AS at FROM json_each(:told)"
+        ") AS told WHERE alerts.id = told.id"
+    ),
+    "postgresql": text(
+        "UPDATE alerts SET seen = seen + told.count, last_seen = greatest(last_seen, told.at) FROM ("
+        " SELECT (value ->> 0)::bigint AS id, (value ->> 1)::integer AS count,"
+        " (value ->> 2)::double precision AS at FROM json_array_elements(CAST(:told AS json))"
+        ") AS told WHERE alerts.id = told.id"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +59,42 @@ class Waiting:
     source: str
     body: bytes
     fail_count: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """As much of an alert's row as tells whether a delivery says anything new of it."""
+
+    id: int
+    firing: bool
+    facts: str
+    annotations: str
+
+    def knows(self, alert: Alert) -> bool:
+        """Whether the row stays as it is, counts apart, when it is told of this alert.
+
+        What was told before adds nothing to a set of facts, and a firing that is open is not doubtful.
+        """
+        facts = from_json(self.facts)
+        starts_at = _micros(alert.starts_at)
+        if alert.status == "firing":
+            told = self.firing and [starts_at, None] in facts["firings"]
+        else:
+            ended = alert.ends_at is not None and [
+                starts_at,
+                _micros(alert.ends_at),
+                Ending.RESOLVED.value,
+            ]
+            told = ended in facts["endings"]
+        return told and self.annotations == canonical(alert.annotations)
+
+
+@dataclass
+class Repeats:
+    """How often an alert was told again in one batch, and when last."""
+
+    count: int
+    last_seen: datetime
 
 
 @dataclass
@@ -104,20 +167,34 @@ def bury(tx: Connection, *, received_at: datetime, source: str, reason: str, bod
     )
 
 
+def standings(tx: Connection, identities: Iterable[str]) -> dict[str, Standing]:
+    """The known ones among these, their rows locked in one order."""
+    found: dict[str, Standing] = {}
+    for some in _sorted_in_parts(identities):
+        for row in tx.execute(_STANDINGS, {"identities": some}):
+            found[row.identity] = Standing(row.id, row.firing, row.facts, row.annotations)
+    return found
+
+
+def repeated(tx: Connection, repeats: Mapping[int, Repeats]) -> None:
+    """Count these repeats, by the row's id, in one statement for them all."""
+    if repeats:
+        told = [[id_, found.count, seconds(found.last_seen)] for id_, found in sorted(repeats.items())]
+        tx.execute(_REPEATED[tx.dialect.name], {"told": canonical(told)})
+
+
 def load_alerts(tx: Connection, identities: Iterable[str]) -> dict[str, AlertRow]:
     """The known ones among these, their rows locked in one order."""
-    wanted = sorted(set(identities))
     found: dict[str, AlertRow] = {}
-    for start in range(0, len(wanted), 500):
-        rows = tx.execute(
-            select(alerts)
-            .where(alerts.c.identity.in_(wanted[start : start + 500]))
-            .order_by(alerts.c.identity)
-            .with_for_update()
-        )
-        for row in rows:
+    for some in _sorted_in_parts(identities):
+        for row in tx.execute(_ALERTS, {"identities": some}):
             found[row.identity] = alert_row(row)
     return found
+
+
+def _sorted_in_parts(identities: Iterable[str]) -> Iterable[list[str]]:
+    wanted = sorted(set(identities))
+    return (wanted[start : start + 500] for start in range(0, len(wanted), 500))
 
 
 def firing_alerts(tx: Connection) -> list[AlertRow]:
@@ -144,9 +221,18 @@ def save_alerts(tx: Connection, changed: Sequence[AlertRow]) -> None:
     if not changed:
         return
     rows = [_columns(row) for row in sorted(changed, key=lambda row: row.identity)]
-    statement = insert(tx, alerts)
-    kept = {name: statement.excluded[name] for name in rows[0] if name not in ("identity", "first_seen")}
-    tx.execute(statement.on_conflict_do_update(index_elements=["identity"], set_=kept), rows)
+    tx.execute(_save(tx.dialect.name), rows)
+
+
+@cache
+def _save(dialect: str) -> Any:
+    statement = insert(dialect, alerts)
+    kept = {
+        column.name: statement.excluded[column.name]
+        for column in alerts.c
+        if column.name not in ("id", "identity", "first_seen")
+    }
+    return statement.on_conflict_do_update(index_elements=["identity"], set_=kept)
 
 
 def counts(tx: Connection) -> Mapping[str, int]:

@@ -14,15 +14,17 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
-
-from sqlalchemy import Connection, create_engine, inspect, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from typing import TYPE_CHECKING
 
 from receiver.domain.errors import PermanentError, Unavailable
-from receiver.store.postgres import async_url
 
-HEAD = "0001"
+# What upgrades is imported where it upgrades: whoever only starts that process need not wait for it.
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+HEAD = "0002"
 _LOCK = 7241002
+UPGRADE_SECONDS = 300.0
 
 
 def sqlite_path(url: str) -> Path:
@@ -30,21 +32,53 @@ def sqlite_path(url: str) -> Path:
     return Path(url.removeprefix("sqlite:///"))
 
 
+class Preparing:
+    """An upgrade under way in a process of its own, or one that was not needed."""
+
+    def __init__(self, child: subprocess.Popen[str] | None) -> None:
+        self._child = child
+
+    def finish(self) -> None:
+        """Wait for it. Raises PermanentError with the reason where it fails."""
+        if self._child is None:
+            return
+        try:
+            _, told = self._child.communicate(timeout=UPGRADE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            raise PermanentError(
+                f"the store cannot be prepared: no end within {UPGRADE_SECONDS:.0f} s"
+            ) from None
+        if self._child.returncode != 0:
+            last = (told.strip().splitlines() or ["no reason given"])[-1]
+            raise PermanentError(f"the store cannot be prepared: {last}")
+
+    def stop(self) -> None:
+        """End it where it still runs; its transaction is rolled back."""
+        if self._child is not None and self._child.poll() is None:
+            self._child.kill()
+            self._child.communicate()
+
+
+def begin(url: str) -> Preparing:
+    """Start the upgrade in a process of its own, where one is needed."""
+    if url.startswith("sqlite:///") and _is_current(sqlite_path(url)):
+        return Preparing(None)
+    return Preparing(
+        subprocess.Popen(
+            [sys.executable, "-m", "receiver.store.migrate"],
+            env={**os.environ, "STANCH_STORE": url},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    )
+
+
 def prepare(url: str) -> None:
     """Upgrade in a process of its own. Raises PermanentError with the reason where that fails."""
-    if url.startswith("sqlite:///") and _is_current(sqlite_path(url)):
-        return
-    done = subprocess.run(
-        [sys.executable, "-m", "receiver.store.migrate"],
-        env={**os.environ, "STANCH_STORE": url},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise PermanentError(f"the store cannot be prepared: {last}")
+    begin(url).finish()
 
 
 def _is_current(path: Path) -> bool:
@@ -68,6 +102,8 @@ def upgrade(url: str) -> None:
 
 
 def _upgrade_sqlite(path: Path) -> None:
+    from sqlalchemy import create_engine
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with Path(f"{path}.lock").open("wb") as lock:
         try:
@@ -82,6 +118,11 @@ def _upgrade_sqlite(path: Path) -> None:
 
 
 async def _upgrade_postgres(url: str) -> None:
+    from sqlalchemy import text
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    from receiver.store.postgres import async_url
+
     engine = create_async_engine(async_url(url))
     async with engine.begin() as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
@@ -89,7 +130,7 @@ async def _upgrade_postgres(url: str) -> None:
     await engine.dispose()
 
 
-def _run(connection: Connection) -> None:
+def _run(connection: Connection, to: str = HEAD) -> None:
     if _revision(connection) == HEAD:
         return
     from alembic import command
@@ -98,10 +139,12 @@ def _run(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
 
 
 def _revision(connection: Connection) -> str | None:
+    from sqlalchemy import inspect, text
+
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()

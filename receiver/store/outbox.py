@@ -44,7 +44,7 @@ def post(
 ) -> None:
     """Put a message in; one that is there already (same key) stays as it is."""
     tx.execute(
-        insert(tx, outbox)
+        insert(tx.dialect.name, outbox)
         .values(
             key=key,
             destination=destination,

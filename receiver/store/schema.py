@@ -209,6 +209,7 @@ intents = Table(
     Column("outcome", Text),
     Column("late_outcome", Text),
     Index("intents_target", "target", "created_at"),
+    Index("intents_created", "created_at"),
     # One open intent of an object keeps a later one from overwriting a marker that must still be read.
     Index(
         "intents_open_target",

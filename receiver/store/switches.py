@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from receiver.domain.plans import ObjectRef
 from receiver.store.engine import insert, pass_gate
@@ -12,6 +12,12 @@ from receiver.store.schema import security_locks, switches
 from receiver.store.timeline import seconds
 
 EVERYTHING = "pause"
+
+# Written once: every look of the guards runs these.
+_ON = select(switches).where(switches.c.on).order_by(switches.c.name)
+_LOCKS = select(security_locks.c.reason).where(
+    security_locks.c.released_at.is_(None), security_locks.c.scope.in_(bindparam("scopes", expanding=True))
+)
 
 
 def switch_name(policy: str | None) -> str:
@@ -31,7 +37,7 @@ def resume(tx: Connection, *, policy: str | None, by: str, reason: str, at: date
 
 def paused(tx: Connection, policy: str | None = None) -> tuple[str, ...]:
     """The switches that are on and concern this policy (None: all that are on), each as a sentence."""
-    rows = tx.execute(select(switches).where(switches.c.on).order_by(switches.c.name)).all()
+    rows = tx.execute(_ON).all()
     wanted = {switch_name(None), switch_name(policy)}
     return tuple(
         f"{row.name} by {row.by}: {row.reason}"
@@ -43,19 +49,14 @@ def paused(tx: Connection, policy: str | None = None) -> tuple[str, ...]:
 def locks_over(tx: Connection, target: ObjectRef) -> tuple[str, ...]:
     """The reasons of the security locks whose scope covers this object."""
     scopes = ["cluster", f"namespace/{target.namespace}", target.key]
-    rows = tx.execute(
-        select(security_locks.c.reason).where(
-            security_locks.c.released_at.is_(None), security_locks.c.scope.in_(scopes)
-        )
-    )
-    return tuple(row.reason for row in rows)
+    return tuple(row.reason for row in tx.execute(_LOCKS, {"scopes": scopes}))
 
 
 def _set(tx: Connection, name: str, *, on: bool, by: str, reason: str, at: datetime) -> None:
     pass_gate(tx)
     values = {"on": on, "by": by, "reason": reason, "at": seconds(at)}
     tx.execute(
-        insert(tx, switches)
+        insert(tx.dialect.name, switches)
         .values(name=name, **values)
         .on_conflict_do_update(index_elements=["name"], set_=values)
     )

@@ -10,9 +10,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, case, func, insert, select, update
 
 from receiver.domain.canonical import canonical
 from receiver.domain.errors import NotFound
@@ -20,6 +21,48 @@ from receiver.domain.events import Event, Recorded, event_text, read_event
 from receiver.domain.incidents import Incident, apply, read_snapshot, snapshot_text
 from receiver.store.engine import insert as insert_or
 from receiver.store.schema import facts, incident_events, incidents
+
+# Written once: building a statement costs more than running it, and every step of an incident runs these.
+_BY_ID = incidents.c.id == bindparam("incident_id")
+_BOOKKEEPING = (
+    incidents.c.version,
+    incidents.c.lease_owner,
+    incidents.c.lease_token,
+    incidents.c.lease_until,
+    incidents.c.next_due_at,
+    incidents.c.fail_count,
+)
+# The snapshot of an incident with a thousand alerts is a megabyte: it is read only where it changed.
+_LOCK = (
+    select(
+        *_BOOKKEEPING,
+        case((incidents.c.version != bindparam("known"), incidents.c.snapshot)).label("snapshot"),
+    )
+    .where(_BY_ID)
+    .with_for_update()
+)
+_LOAD = select(incidents.c.snapshot).where(_BY_ID)
+_NEWEST = (
+    select(incidents.c.id).where(incidents.c.key == bindparam("key")).order_by(incidents.c.id.desc()).limit(1)
+)
+_SCHEDULED = ("next_due_at", "fail_count")
+_CHANGED = (*_SCHEDULED, "status", "severity", "title", "plan_id", "snapshot", "resolved_at", "version")
+_RELEASED = ("lease_owner", "lease_until")
+
+
+def _updating(*names: str) -> Update:
+    # The key has another name, since that of a column to be set is taken.
+    return update(incidents).where(_BY_ID).values({name: bindparam(name) for name in names})
+
+
+_APPEND = insert(incident_events)
+# By whether there are events, and whether the lease is given back.
+_UPDATE = {
+    (False, False): _updating(*_SCHEDULED),
+    (False, True): _updating(*_SCHEDULED, *_RELEASED),
+    (True, False): _updating(*_CHANGED),
+    (True, True): _updating(*_CHANGED, *_RELEASED),
+}
 
 
 @dataclass(frozen=True)
@@ -45,50 +88,63 @@ def moment(value: float) -> datetime:
     return datetime.fromtimestamp(value, UTC)
 
 
-def open_incident(tx: Connection, *, key: str, title: str, at: datetime) -> int | None:
-    """A new open incident of this key, or None where one is open already (it may belong to a neighbour)."""
-    row = tx.execute(
-        insert_or(tx, incidents)
-        .values(
-            key=key,
-            status="investigating",
-            title=title,
-            snapshot=snapshot_text(Incident(id=0)),
-            opened_at=seconds(at),
-            next_due_at=seconds(at),
-        )
+@cache
+def _open(dialect: str) -> Any:
+    return (
+        insert_or(dialect, incidents)
         .on_conflict_do_nothing(index_elements=["key"], index_where=incidents.c.resolved_at.is_(None))
         .returning(incidents.c.id)
-    ).first()
+    )
+
+
+def open_incident(tx: Connection, *, key: str, title: str, at: datetime) -> Locked | None:
+    """A new open incident of this key, or None where one is open already (it may belong to a neighbour).
+
+    Its events must be appended in this transaction: until then its row has a snapshot without an id.
+    """
+    values = {
+        "key": key,
+        "status": "investigating",
+        "title": title,
+        "snapshot": snapshot_text(Incident(id=0)),
+        "opened_at": seconds(at),
+        "next_due_at": seconds(at),
+    }
+    row = tx.execute(_open(tx.dialect.name), values).first()
     if row is None:
         return None
-    tx.execute(
-        update(incidents)
-        .where(incidents.c.id == row.id)
-        .values(snapshot=snapshot_text(Incident(id=row.id, key=key)))
+    return Locked(
+        incident=Incident(id=row.id),
+        version=0,
+        lease_owner=None,
+        lease_token=0,
+        lease_until=None,
+        next_due_at=seconds(at),
+        fail_count=0,
     )
-    return int(row.id)
 
 
 def newest_of_key(tx: Connection, key: str) -> int | None:
     """The newest incident of this key, open or not."""
-    found = tx.execute(
-        select(incidents.c.id).where(incidents.c.key == key).order_by(incidents.c.id.desc()).limit(1)
-    ).scalar()
+    found = tx.execute(_NEWEST, {"key": key}).scalar()
     return None if found is None else int(found)
 
 
-def lock(tx: Connection, incident_id: int) -> Locked:
-    """The incident, its row locked until the transaction ends. Raises NotFound."""
-    row = tx.execute(select(incidents).where(incidents.c.id == incident_id).with_for_update()).first()
+def lock(tx: Connection, incident_id: int, *, known: Locked | None = None) -> Locked:
+    """The incident, its row locked until the transaction ends. Raises NotFound.
+
+    ``known`` is an earlier sight of it, of which the incident is taken where its version is still the same.
+    """
+    version = -1 if known is None else known.version
+    row = tx.execute(_LOCK, {"incident_id": incident_id, "known": version}).first()
     if row is None:
         raise NotFound(f"there is no incident {incident_id}")
-    return locked_from(row)
+    return locked_from(row, known)
 
 
 def load(tx: Connection, incident_id: int) -> Incident:
     """The incident as it stands. Raises NotFound."""
-    text = tx.execute(select(incidents.c.snapshot).where(incidents.c.id == incident_id)).scalar()
+    text = tx.execute(_LOAD, {"incident_id": incident_id}).scalar()
     if text is None:
         raise NotFound(f"there is no incident {incident_id}")
     return read_snapshot(text)
@@ -126,7 +182,7 @@ def append(
             }
         )
     if rows:
-        tx.execute(insert(incident_events), rows)
+        tx.execute(_APPEND, rows)
     values: dict[str, Any] = {"next_due_at": None if due_at is None else seconds(due_at), "fail_count": 0}
     if rows:
         values |= {
@@ -140,7 +196,7 @@ def append(
         }
     if release:
         values |= {"lease_owner": None, "lease_until": None}
-    tx.execute(update(incidents).where(incidents.c.id == incident.id).values(values))
+    tx.execute(_UPDATE[bool(rows), release], {**values, "incident_id": incident.id})
     return Locked(
         incident=incident,
         version=held.version + bool(rows),
@@ -171,12 +227,13 @@ def store_facts(tx: Connection, found: Any, *, at: datetime) -> str:
     """Keep facts aside, once for each content, and return their hash."""
     text = canonical(found)
     name = hashlib.sha256(text.encode()).hexdigest()
-    tx.execute(
-        insert_or(tx, facts)
-        .values(hash=name, body=text, created_at=seconds(at))
-        .on_conflict_do_nothing(index_elements=["hash"])
-    )
+    tx.execute(_keep_facts(tx.dialect.name), {"hash": name, "body": text, "created_at": seconds(at)})
     return name
+
+
+@cache
+def _keep_facts(dialect: str) -> Any:
+    return insert_or(dialect, facts).on_conflict_do_nothing(index_elements=["hash"])
 
 
 def count_open(tx: Connection) -> int:
@@ -188,10 +245,11 @@ def count_open(tx: Connection) -> int:
     )
 
 
-def locked_from(row: Row[Any]) -> Locked:
-    """A row that this transaction selected and holds."""
+def locked_from(row: Row[*tuple[Any, ...]], known: Locked | None = None) -> Locked:
+    """A row that this transaction selected and holds; ``known`` where its snapshot was left out."""
+    incident = known.incident if known is not None and row.snapshot is None else read_snapshot(row.snapshot)
     return Locked(
-        incident=read_snapshot(row.snapshot),
+        incident=incident,
         version=row.version,
         lease_owner=row.lease_owner,
         lease_token=row.lease_token,

@@ -16,6 +16,7 @@ import pytest
 
 from receiver.domain.errors import PermanentError
 from receiver.settings import Settings
+from receiver.store.migrate import Preparing
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Stanch
@@ -105,7 +106,8 @@ def test_serving_says_where_it_listens_and_drains_on_a_signal(
     seen: list[Any] = []
 
     @asynccontextmanager
-    async def serving(settings: Settings) -> AsyncIterator[SimpleNamespace]:
+    async def serving(settings: Settings, *, preparing: Preparing) -> AsyncIterator[SimpleNamespace]:
+        preparing.stop()
         seen.append(settings)
         asyncio.get_running_loop().call_soon(os.kill, os.getpid(), number)
         yield SimpleNamespace(url="http://127.0.0.1:8080")

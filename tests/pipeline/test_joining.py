@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ from receiver.pipeline import joining
 from receiver.store import intake, migrate, timeline
 from receiver.store.engine import Delivery, Store
 from receiver.store.schema import dead_letters, deliveries
-from receiver.store.sqlite import open_sqlite
+from receiver.store.sqlite import SqliteStore, open_sqlite
 
 RECORDED = Path(__file__).parent.parent / "data" / "alertmanager"
 
@@ -228,10 +230,23 @@ async def test_any_order_and_repetition_of_the_same_deliveries_gives_the_same_al
     )
 
 
+@cache
+def empty() -> bytes:
+    """A file with the schema and nothing in it: migrating one for each example takes most of the time."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "stanch.sqlite3"
+        migrate.upgrade(f"sqlite:///{path}")
+        return path.read_bytes()
+
+
+def fresh(folder: Path) -> SqliteStore:
+    """A store of its own for one example."""
+    (folder / "stanch.sqlite3").write_bytes(empty())
+    return open_sqlite(folder / "stanch.sqlite3")
+
+
 async def _after(told: list[tuple[str, bool, int, int]], folder: Path) -> object:
-    url = f"sqlite:///{folder / 'stanch.sqlite3'}"
-    migrate.upgrade(url)
-    store = open_sqlite(folder / "stanch.sqlite3")
+    store = fresh(folder)
     try:
         async with harness(store) as h:
             noon = h.clock.now()
@@ -250,3 +265,60 @@ async def _after(told: list[tuple[str, bool, int, int]], folder: Path) -> object
             return await told_of(h), firing_now
     finally:
         await store.close()
+
+
+Told = tuple[str, bool, int, int, str]
+sayings = st.tuples(
+    st.sampled_from(["a", "b"]),
+    st.booleans(),
+    st.integers(0, 3),
+    st.integers(0, 3),
+    st.sampled_from(["", "x"]),
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batches=st.lists(st.lists(sayings, min_size=1, max_size=5), min_size=1, max_size=4))
+async def test_counting_a_repeat_ends_where_reading_it_in_full_would(
+    batches: list[list[Told]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    counted = await _joined(batches, tmp_path_factory.mktemp("counted"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(intake.Standing, "knows", lambda _self, _alert: False)
+        assert await _joined(batches, tmp_path_factory.mktemp("read")) == counted
+
+
+async def _joined(batches: list[list[Told]], folder: Path) -> object:
+    store = fresh(folder)
+    try:
+        async with harness(store) as h:
+            noon = h.clock.now()
+            await h.clock.advance(timedelta(hours=1))
+            for batch in batches:
+                for app, firing, start, lasts, note in batch:
+                    starts = noon + timedelta(minutes=start)
+                    ends = None if firing else starts + timedelta(minutes=lasts)
+                    entry = alert(
+                        status="firing" if firing else "resolved",
+                        starts_at=starts,
+                        ends_at=ends,
+                        with_labels=labels(app=app),
+                    )
+                    entry["annotations"] = {"note": note}
+                    body = notification(entry)
+                    await store.keep(Delivery(h.clock.now().timestamp(), "am", "", body))
+                await joining.join_waiting(h.world, h.counters)
+                await h.clock.advance(timedelta(minutes=1))
+            return await rows(h), [await h.events(one.id) for one in await h.incidents()]
+    finally:
+        await store.close()
+
+
+async def test_a_repeat_is_counted_and_its_time_is_kept(store: Store) -> None:
+    async with harness(store) as h:
+        body = notification(alert(starts_at=h.clock.now()))
+        await h.deliver(body)
+        await h.clock.advance(timedelta(minutes=5))
+        await h.deliver(body)
+        (row,) = await rows(h)
+        assert (row.seen, row.last_seen) == (2, h.clock.now())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, create_engine, func, select, text
 
 from receiver.domain.errors import Unavailable
 from receiver.store import intake, migrate, triggers
@@ -115,3 +115,23 @@ async def test_read_bodies_are_pruned_and_unread_ones_are_not(store: Store) -> N
     assert dropped == 3
     await store.write(lambda tx: intake.prune_deliveries(tx, before=moment(200), limit=30))
     assert await store.read(count) == 5
+
+
+def test_a_store_of_the_first_release_is_brought_on_with_what_is_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite3"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        migrate._run(connection, "0001")
+        connection.execute(
+            text("INSERT INTO dead_letters (received_at, source, reason, body) VALUES (1, 's', 'kept', '')")
+        )
+    assert not migrate._is_current(path)
+    migrate.upgrade(f"sqlite:///{path}")
+    assert migrate._is_current(path)
+    with engine.begin() as connection:
+        assert connection.execute(text("SELECT reason FROM dead_letters")).scalar_one() == "kept"
+        kept = (
+            connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all()
+        )
+    engine.dispose()
+    assert len(kept) == len(triggers.SQLITE)

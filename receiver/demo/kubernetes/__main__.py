@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import signal
 import sys
+from collections import Counter, defaultdict
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ruamel.yaml import YAML
 
 from receiver.demo.kubernetes.access import User
 from receiver.demo.kubernetes.clocks import RealClock
+from receiver.demo.kubernetes.resources import JsonObject
 from receiver.demo.kubernetes.server import ApiServer
 from receiver.demo.kubernetes.world import READY_AFTER
 
@@ -46,10 +48,17 @@ def seed(api: ApiServer, path: Path) -> None:
     documents = [document for document in YAML(typ="safe").load_all(path) if document]
     deployments = [each for each in documents if each["kind"] == "Deployment"]
     api.load(each for each in documents if each["kind"] != "Deployment")
-    names = [(each["metadata"].get("namespace"), each["metadata"]["name"]) for each in deployments]
-    for number, manifest in enumerate(deployments):
-        still_to_come = names[number:].count(names[number])
-        api.rollout(manifest, ago=timedelta(hours=still_to_come))
+    to_come = Counter(_named(each) for each in deployments)
+    by_hours: dict[int, list[JsonObject]] = defaultdict(list)
+    for manifest in deployments:
+        by_hours[to_come[_named(manifest)]].append(manifest)
+        to_come[_named(manifest)] -= 1
+    for hours in sorted(by_hours, reverse=True):
+        api.rollouts(by_hours[hours], ago=timedelta(hours=hours))
+
+
+def _named(manifest: JsonObject) -> tuple[str, str]:
+    return manifest["metadata"].get("namespace", "default"), manifest["metadata"]["name"]
 
 
 async def serve(options: argparse.Namespace) -> None:

@@ -20,12 +20,18 @@ class Hand:
 
     def owned(self, resource: Resource, owner: JsonObject) -> list[JsonObject]:
         namespace, uid = owner["metadata"]["namespace"], owner["metadata"]["uid"]
-        return [obj for obj in self.store.objects(resource, namespace) if controller_uid(obj) == uid]
+        return self.store.controlled(resource, namespace, uid)
 
     def write(
         self, resource: Resource, obj: JsonObject, metadata: JsonObject, spec: JsonObject
     ) -> JsonObject:
         namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        is_so = all(obj["metadata"].get(key) == value for key, value in metadata.items()) and all(
+            obj["spec"].get(key) == value for key, value in spec.items()
+        )
+        if is_so and self.store.get(resource, namespace, name) is obj:
+            # As the real loops: what is so already is not sent.
+            return obj
         body = {
             **obj,
             "metadata": {**obj["metadata"], **metadata, "resourceVersion": ""},
@@ -78,8 +84,3 @@ def owner_reference(resource: Resource, obj: JsonObject) -> JsonObject:
         "controller": True,
         "blockOwnerDeletion": True,
     }
-
-
-def controller_uid(obj: JsonObject) -> str | None:
-    references = obj["metadata"].get("ownerReferences", [])
-    return next((each["uid"] for each in references if each.get("controller")), None)

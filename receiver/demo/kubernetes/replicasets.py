@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from receiver.demo.kubernetes import pods
-from receiver.demo.kubernetes.hand import AS_CONTROLLER, MANAGER, Hand, controller_uid, owner_reference
+from receiver.demo.kubernetes.hand import AS_CONTROLLER, MANAGER, Hand, owner_reference
 from receiver.demo.kubernetes.resources import NODES, PODS, REPLICASETS, JsonObject
 from receiver.demo.kubernetes.selectors import LabelSelector
 from receiver.demo.kubernetes.storage import moment_of
@@ -57,19 +57,15 @@ class ReplicaSetLoop:
         """Let go of pods whose labels no longer match; take up those that match and belong to nobody."""
         selector = LabelSelector.of_object(replica_set["spec"]["selector"])
         mine: list[JsonObject] = []
-        for pod in self._hand.store.objects(PODS, replica_set["metadata"]["namespace"]):
-            owner = controller_uid(pod)
-            matches = selector.matches(pod["metadata"].get("labels", {}))
-            if owner == replica_set["metadata"]["uid"] and not matches:
-                self._hand.write(PODS, pod, {"ownerReferences": []}, {})
-            elif owner is None and matches:
-                mine.append(
-                    self._hand.write(
-                        PODS, pod, {"ownerReferences": [owner_reference(REPLICASETS, replica_set)]}, {}
-                    )
-                )
-            elif owner == replica_set["metadata"]["uid"]:
+        for pod in self._pods_of(replica_set):
+            if selector.matches(pod["metadata"].get("labels", {})):
                 mine.append(pod)
+            else:
+                self._hand.write(PODS, pod, {"ownerReferences": []}, {})
+        for pod in self._hand.store.controlled(PODS, replica_set["metadata"]["namespace"], None):
+            if selector.matches(pod["metadata"].get("labels", {})):
+                ours = {"ownerReferences": [owner_reference(REPLICASETS, replica_set)]}
+                mine.append(self._hand.write(PODS, pod, ours, {}))
         return mine
 
     def _pods_of(self, replica_set: JsonObject) -> list[JsonObject]:

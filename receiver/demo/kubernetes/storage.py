@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +25,10 @@ FIRST_VERSION = 100
 
 # What names end in on the real server: no vowels, so no words.
 _NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+
+
+Kind = tuple[str, str]
+Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,20 @@ def moment_of(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
+def controller_uid(obj: JsonObject) -> str | None:
+    """The uid of the owner that controls an object."""
+    references = obj["metadata"].get("ownerReferences", [])
+    return next((each["uid"] for each in references if each.get("controller")), None)
+
+
+def _kind(resource: Resource) -> Kind:
+    return resource.group, resource.plural
+
+
+def _key(obj: JsonObject) -> Key:
+    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
 class Store:
     """All objects. Not thread-safe; between two awaits everything is one transaction."""
 
@@ -55,7 +73,9 @@ class Store:
         self._pinned: datetime | None = None
         # Names and uids need to differ, not to be secret; a seed makes a run repeatable.
         self._random = random.Random(seed)  # noqa: S311
-        self._objects: dict[tuple[str, str, str, str], JsonObject] = {}
+        # Of each kind by namespace and name; and by the uid of their controller, "" where there is none.
+        self._objects: dict[Kind, dict[Key, JsonObject]] = defaultdict(dict)
+        self._controlled: dict[tuple[Kind, str], set[Key]] = defaultdict(set)
         self._history: deque[Change] = deque(maxlen=HISTORY)
         self._listeners: set[asyncio.Event] = set()
         self.version = FIRST_VERSION
@@ -81,33 +101,37 @@ class Store:
         return "".join(self._random.choices(_NAME_LETTERS, k=length))
 
     def get(self, resource: Resource, namespace: str, name: str) -> JsonObject | None:
-        return self._objects.get((resource.group, resource.plural, namespace, name))
+        return self._objects[_kind(resource)].get((namespace, name))
 
     def objects(self, resource: Resource, namespace: str | None = None) -> list[JsonObject]:
         """Objects of a kind in the order of their keys, in one namespace or in all (None)."""
-        found = [
-            (key, obj)
-            for key, obj in self._objects.items()
-            if key[:2] == (resource.group, resource.plural) and namespace in (None, key[2])
-        ]
-        return [obj for _, obj in sorted(found, key=lambda pair: pair[0][2:])]
+        of_kind = self._objects[_kind(resource)]
+        return [of_kind[key] for key in sorted(of_kind) if namespace in (None, key[0])]
+
+    def controlled(self, resource: Resource, namespace: str, uid: str | None) -> list[JsonObject]:
+        """Objects of a kind whose controller has this uid (None: that have no controller), in order."""
+        kind = _kind(resource)
+        keys = self._controlled[kind, uid or ""]
+        return [self._objects[kind][key] for key in sorted(keys) if key[0] == namespace]
 
     def put(self, resource: Resource, obj: JsonObject) -> JsonObject:
         """Store ``obj`` under the next version and return it as stored."""
         metadata = obj["metadata"]
-        key = (resource.group, resource.plural, metadata.get("namespace", ""), metadata["name"])
-        before = self._objects.get(key)
+        kind, key = _kind(resource), _key(obj)
+        before = self._objects[kind].get(key)
+        if before is not None:
+            self._controlled[kind, controller_uid(before) or ""].discard(key)
         self.version += 1
         stored = {**obj, "metadata": {**metadata, "resourceVersion": str(self.version)}}
-        self._objects[key] = stored
+        self._objects[kind][key] = stored
+        self._controlled[kind, controller_uid(stored) or ""].add(key)
         self._remember(Change(self.version, resource, before, stored))
         return stored
 
     def remove(self, resource: Resource, obj: JsonObject) -> None:
-        metadata = obj["metadata"]
-        before = self._objects.pop(
-            (resource.group, resource.plural, metadata.get("namespace", ""), metadata["name"])
-        )
+        kind, key = _kind(resource), _key(obj)
+        before = self._objects[kind].pop(key)
+        self._controlled[kind, controller_uid(before) or ""].discard(key)
         self.version += 1
         self._remember(Change(self.version, resource, before, None))
 

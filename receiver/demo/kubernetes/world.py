@@ -95,20 +95,26 @@ class World:
 
         The first call makes revision 1, one with another template the next. Every timestamp is of then.
         """
+        self.rollouts([manifest], ago=ago, manager=manager)
         namespace = manifest["metadata"].get("namespace", "default")
-        name = manifest["metadata"]["name"]
+        return self.registry.read(DEPLOYMENTS, namespace, manifest["metadata"]["name"])
+
+    def rollouts(self, manifests: Iterable[JsonObject], *, ago: timedelta, manager: str = "kubectl") -> None:
+        """Several Deployments rolled out at one moment: the world is lived through once for all of them."""
         now = self.clock.now()
         then = now - ago
         self.controller.reconcile(then)
         with self.store.pinned(then):
-            if self.store.get(DEPLOYMENTS, namespace, name) is None:
-                self.load([manifest], manager=manager)
-            else:
-                options = WriteOptions(manager=manager)
-                self.registry.replace(DEPLOYMENTS, namespace, name, manifest, options)
+            for manifest in manifests:
+                namespace = manifest["metadata"].get("namespace", "default")
+                name = manifest["metadata"]["name"]
+                if self.store.get(DEPLOYMENTS, namespace, name) is None:
+                    self.load([manifest], manager=manager)
+                else:
+                    options = WriteOptions(manager=manager)
+                    self.registry.replace(DEPLOYMENTS, namespace, name, manifest, options)
         self.controller.reconcile(then)
         self.controller.reconcile(now)
-        return self.registry.read(DEPLOYMENTS, namespace, name)
 
     def get(self, plural: str, namespace: str, name: str) -> JsonObject:
         """The object as stored; raises `ApiError` (404)."""

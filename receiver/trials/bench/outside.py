@@ -11,8 +11,6 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 from receiver.demo.kubernetes import ApiServer, RealClock
-from receiver.demo.kubernetes.registry import WriteOptions
-from receiver.demo.kubernetes.resources import DEPLOYMENTS
 from receiver.demo.prometheus import PrometheusServer, Sample, Target
 from receiver.trials.bench import patients
 
@@ -28,7 +26,7 @@ async def serve(count: int) -> None:
         return [Sample(patients.METRIC, {}, patients.WELL if well else patients.SICK)]
 
     api = ApiServer(clock=RealClock(), ready_after=timedelta(milliseconds=50))
-    _give_a_past(api, patients.names(count), began)
+    _give_a_past(api, patients.names(count))
     target = Target(job="shop", instance="shop:80", collect=collect)
     prometheus = PrometheusServer(clock=RealClock(), targets=[target])
     prometheus.backfill(began - timedelta(hours=3), began, timedelta(seconds=15), target)
@@ -38,21 +36,10 @@ async def serve(count: int) -> None:
         await stop.wait()
 
 
-def _give_a_past(api: ApiServer, apps: list[str], now: datetime) -> None:
-    """All good releases at one moment and all bad ones at another: rollouts one by one take minutes."""
-    options = WriteOptions(manager="kubectl")
+def _give_a_past(api: ApiServer, apps: list[str]) -> None:
+    """All good releases at one moment, and all bad ones at another."""
     for ago, image in ((timedelta(hours=3), patients.GOOD), (timedelta(hours=1), patients.BAD)):
-        then = now - ago
-        api.controller.reconcile(then)
-        with api.store.pinned(then):
-            for app in apps:
-                manifest = patients.deployment(app, image)
-                if image == patients.GOOD:
-                    api.load([manifest])
-                else:
-                    api.registry.replace(DEPLOYMENTS, patients.NAMESPACE, app, manifest, options)
-        api.controller.reconcile(then)
-    api.controller.reconcile(now)
+        api.rollouts((patients.deployment(app, image) for app in apps), ago=ago)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,196 @@
+"""The list of keys behind the editor's schema and the reference page is what the loader reads."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
+
+from receiver.packaged import policies, read_files
+from receiver.policy import grammar
+from receiver.policy.fields import Fields
+from receiver.policy.json_schema import schema
+from receiver.policy.loading import load
+from receiver.policy.reference import reference
+from receiver.probes.catalogue import FACTS
+from remediations.registry import catalogue
+
+EVERY_KEY = {
+    "policy.yaml": """
+apiVersion: stanch/v1
+kind: Policy
+metadata: {name: every-key, owner: me, runbook: "https://runbooks.example.com/x"}
+spec:
+  mode: propose
+  match: {alerts: ['alertname="A"'], for: 1m}
+  target: {kind: Deployment, namespace: "{{ labels.namespace }}", name: api, namespaces: [shop], names: [api]}
+  queries: {err: max(errors)}
+  classify:
+    every: 15s
+    severityLabel: {critical: P1}
+    P0: [{expr: err > 0.9, for: 2m, requires: err > 0.0}]
+    P1: {expr: err > 0.2, for: 2m}
+    P2: {expr: err > 0.05}
+    P3: {expr: err > 0.01}
+  diagnose: {deadline: 20s, rollout: {probe: rollout-history}}
+  propose:
+    - {remediation: deployment.rollback, why: young, when: rollout.hasEarlier, with: {to: known-good}}
+  guard:
+    perTarget: {count: 1, per: 2h}
+    perPolicy: {count: 3, per: 1h}
+    minAvailable: 75%
+    dryRunUnsupported: [webhook.example.com]
+    rules: [{cel: err < 1.0, message: too bad}]
+  approve:
+    read-only: {from: [oncall]}
+    reversible: {from: [oncall]}
+    disruptive: {from: [oncall], count: 1, notRequester: false, reason: required}
+    bounded-loss: {from: [oncall], count: 2, notRequester: true}
+    irreversible: {from: [oncall], count: 2, notRequester: true, reason: required}
+    expires: 15m
+    executeWithin: 5m
+  verify:
+    baseline: 10m
+    settle: 5m
+    success: {expr: err < 0.01, for: 5m, every: 15s, minSamples: 16}
+    within: 15m
+    regression: {expr: err > baseline.err * 1.2, for: 2m}
+    onNoData: inconclusive
+  monitor: 15m
+  undo: {when: [regression], ask: [failure]}
+""",
+    "approvers.yaml": """
+apiVersion: stanch/v1
+kind: Approvers
+metadata: {name: us}
+spec: {oncall: {groups: [oncall], people: 4}}
+""",
+    "limits.yaml": """
+apiVersion: stanch/v1
+kind: Limits
+metadata: {name: us}
+spec: {clusterBudget: {count: 10, per: 1h}, heartbeats: [Watchdog]}
+""",
+    "correlation.yaml": """
+apiVersion: stanch/v1
+kind: Correlation
+metadata: {name: us}
+spec: {rules: [{alerts: ['app="a"'], by: [namespace, app|job], reopen: 2h}]}
+""",
+}
+# The loader reads these by their author's own names.
+CHOSEN = {
+    "queries",
+    "classify.severityLabel",
+    "diagnose",
+    "propose.with",
+}
+
+
+def parsed(text: str) -> Any:
+    return YAML(typ="safe").load(text)
+
+
+def complaints(document: Any) -> list[str]:
+    return [error.message for error in Draft202012Validator(schema()).iter_errors(document)]
+
+
+def asked_for(files: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
+    """The keys that the loader asked for, by the mapping they stand in."""
+    asked: dict[str, set[str]] = {}
+    real = Fields.known
+
+    def known(self: Fields, names: Collection[str], **more: Any) -> Fields:
+        kind = "Policy" if self.document.file == "policy.yaml" else self.document.file
+        where = re.sub(r"\[\d+\]", "", self.what).removeprefix("spec.")
+        asked.setdefault(f"{kind}:{where}", set()).update(names)
+        return real(self, names, **more)
+
+    monkeypatch.setattr(Fields, "known", known)
+    loaded = load(files, catalogue=catalogue(), probe_facts=FACTS)
+    assert [str(complaint) for complaint in loaded.errors] == []
+    return asked
+
+
+def test_the_loader_asks_for_exactly_the_listed_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = asked_for(EVERY_KEY, monkeypatch)
+    listed: dict[str, set[str]] = {"Policy:metadata": {key.name for key in grammar.METADATA}}
+    for what, keys in grammar.tables(grammar.POLICY, "spec"):
+        where = what.removeprefix("spec.")
+        if where not in CHOSEN:
+            listed[f"Policy:{where}"] = {key.name for key in keys}
+    listed["Policy:diagnose.rollout"] = listed.pop("Policy:diagnose.name of the facts")
+    assert asked.pop("Policy:the file") == {"apiVersion", "kind", "metadata", "spec"}
+    of_policy = {where: names for where, names in asked.items() if where.startswith("Policy:")}
+    assert of_policy == listed
+    assert asked["limits.yaml:spec"] == {key.name for key in grammar.LIMITS}
+    assert asked["correlation.yaml:rules"] == {key.name for key in grammar.CORRELATION[0].keys}
+    assert asked["approvers.yaml:oncall"] == {key.name for key in grammar.APPROVERS[0].keys}
+
+
+def test_a_file_with_every_key_and_the_shipped_files_fit_the_schema() -> None:
+    files = {**EVERY_KEY, **read_files(policies())}
+    found = {name: complaints(parsed(text)) for name, text in files.items()}
+    assert {name: said for name, said in found.items() if said and "PolicyTest" not in files[name]} == {}
+
+
+def test_every_listed_key_is_in_the_file_with_every_key() -> None:
+    def missing(keys: tuple[grammar.Key, ...], value: Any, what: str) -> list[str]:
+        values = value if isinstance(value, list) else [value]
+        found: list[str] = []
+        for key in keys:
+            if key.any_name:
+                continue
+            held = [one[key.name] for one in values if isinstance(one, dict) and key.name in one]
+            if not held:
+                found.append(f"{what}.{key.name}")
+            elif key.keys:
+                found += missing(key.keys, held[0], f"{what}.{key.name}")
+        return found
+
+    document = parsed(EVERY_KEY["policy.yaml"])
+    gone = missing(grammar.POLICY, document["spec"], "spec")
+    # Alternatives of one shape stand once.
+    assert [
+        one for one in gone if not re.fullmatch(r"spec\.(classify\.P\d|approve\.[a-z-]+)\.\w+", one)
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        pytest.param(("spec", "gaurd"), {}, id="a misspelt section"),
+        pytest.param(("spec", "mode"), "of", id="a mode that is none"),
+        pytest.param(("spec", "verify", "succes"), {}, id="a misspelt key below"),
+        pytest.param(("spec", "guard", "perTarget", "count"), "one", id="a text for a number"),
+        pytest.param(("spec", "monitor"), "15 minutes", id="no duration"),
+        pytest.param(("spec", "classify", "P4"), {}, id="a level that is none"),
+        pytest.param(("kind",), "Polcy", id="a kind that is none"),
+    ],
+)
+def test_the_schema_finds_what_an_editor_should_underline(path: tuple[str, ...], value: Any) -> None:
+    document = parsed(EVERY_KEY["policy.yaml"])
+    place = document
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = value
+    assert complaints(document) != []
+
+
+def test_the_schema_itself_is_sound() -> None:
+    Draft202012Validator.check_schema(json.loads(json.dumps(schema())))
+
+
+def test_the_reference_names_every_key_of_every_kind() -> None:
+    page = reference()
+    for kind, keys in grammar.KINDS.items():
+        assert f"## {kind}" in page
+        for what, below in grammar.tables(keys, "spec"):
+            assert f"### `{what}`" in page
+            for key in below:
+                assert f"`{key.name}`" in page or f"_{key.name}_" in page
