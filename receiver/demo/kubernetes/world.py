@@ -25,7 +25,9 @@ from receiver.demo.kubernetes.resources import (
 )
 from receiver.demo.kubernetes.rules import MERGE_PATCH
 from receiver.demo.kubernetes.selectors import LabelSelector
+from receiver.demo.kubernetes.status import invalid
 from receiver.demo.kubernetes.storage import Store, timestamp
+from receiver.demo.kubernetes.validation import objections
 from receiver.domain.clock import Clock
 
 READY_AFTER = timedelta(seconds=20)
@@ -74,7 +76,7 @@ class World:
         """Put objects in as `kubectl get` printed them: uid, times, generation and status stay.
 
         What they call for and is not among them (the pods of a ReplicaSet, say) was there for a while. Fields
-        without a known manager, as kubectl leaves them out, belong to ``manager``.
+        without a known manager, as kubectl leaves them out, belong to ``manager``. Raises `ApiError`.
         """
         for exported in objects:
             resource = by_kind(exported["apiVersion"], exported["kind"])
@@ -84,6 +86,8 @@ class World:
             metadata.setdefault("uid", self.store.new_uid())
             metadata.setdefault("creationTimestamp", timestamp(self.clock.now()))
             obj = with_defaults(resource, {**exported, "metadata": metadata})
+            if causes := objections(resource, obj, None):
+                raise invalid(resource, metadata["name"], causes)
             if "managedFields" not in obj["metadata"]:
                 obj = with_managed_fields(obj, None, Writer(manager, metadata["creationTimestamp"]))
             self.store.put(resource, obj)

@@ -11,6 +11,7 @@ from pathlib import Path
 from receiver.domain.errors import PermanentError
 from receiver.packaged import policies as packaged_policies
 from receiver.policy.document import read
+from receiver.policy.model import Policy
 from receiver.terminal import screen
 from receiver.trials.policy_test.coverage import Covered, covered, percent
 from receiver.trials.policy_test.evaluating import PromQL
@@ -65,8 +66,15 @@ def main(asked: Asked) -> int:
     coverage = _coverage(opened, results) if asked.coverage or asked.fail_under is not None else None
     _show(asked, results, coverage)
     if asked.junit is not None:
-        asked.junit.write_bytes(as_junit(results))
+        _write(asked.junit, as_junit(results))
     return PASSED if _all_passed(results) and not _below(asked, coverage) else FAILED
+
+
+def _write(path: Path, report: bytes) -> None:
+    try:
+        path.write_bytes(report)
+    except OSError as error:
+        raise PermanentError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _coverage(opened: Sequence[Opened], results: Sequence[Result]) -> list[Covered]:
@@ -74,10 +82,15 @@ def _coverage(opened: Sequence[Opened], results: Sequence[Result]) -> list[Cover
     found: dict[tuple[str, str], Covered] = {}
     for file in opened:
         for policy in file.policies.policies if file.policies is not None else ():
-            seen = [result.played.seen for result in results if policy in result.policies.policies]
+            seen = [result.played.seen for result in results if _holds(result, policy)]
             document = read(policy.file, file.texts[policy.file])
-            found[policy.file, policy.hash] = covered(policy, document, registry.catalogue(), seen)
+            found[policy.name, policy.hash] = covered(policy, document, registry.catalogue(), seen)
     return list(found.values())
+
+
+def _holds(result: Result, policy: Policy) -> bool:
+    other = result.policies.named(policy.name)
+    return other is not None and other.hash == policy.hash
 
 
 def _below(asked: Asked, coverage: Sequence[Covered] | None) -> bool:

@@ -37,14 +37,21 @@ class StoryPrometheus(Prometheus):
         super().__init__(session, NOWHERE)
         self._test = test
         self._landed = landed
-        self._named = {query: name for policy in policies.policies for name, query in policy.queries.items()}
+        told = set(test.queries).union(*test.after_writes)
+        # Two policies may give the same query two names.
+        self._named = {
+            query: name
+            for policy in policies.policies
+            for name, query in policy.queries.items()
+            if name in told
+        }
         self._evaluator = evaluator
         self.refused: dict[str, str] = {}
 
     async def values(self, query: str, *, start: datetime, end: datetime, step: timedelta) -> Points:
         """See `Prometheus.values`."""
-        name = self._named.get(query, "")
-        if name in self._test.queries or any(name in after for after in self._test.after_writes):
+        name = self._named.get(query)
+        if name is not None:
             moments = [start + step * number for number in range((end - start) // step + 1)]
             landed = self._landed()
             told = [(at, self._value(name, at, landed)) for at in moments]

@@ -7,12 +7,19 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import structlog
+
+from receiver.demo.kubernetes import ApiError
+from receiver.domain.errors import StanchError
 from receiver.policy.model import PolicySet
+from receiver.trials.policy_test.checking import Mismatch
 from receiver.trials.policy_test.evaluating import PromQL, missing_programs
 from receiver.trials.policy_test.folder import Opened
 from receiver.trials.policy_test.model import PolicyTest
 from receiver.trials.policy_test.playing import Played, play
-from receiver.trials.policy_test.stage import stages
+from receiver.trials.policy_test.stage import Stages, stages
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,8 +62,20 @@ async def run(
             if test.input_series and without:
                 played = Played(test, skipped=without)
             else:
-                played = await play(test, opened.policies, made)
+                played = await _played(test, opened.policies, made)
             result = Result(opened.tests.file, opened.policies, played, time.perf_counter() - began)
             results.append(result)
             told(result)
     return results
+
+
+async def _played(test: PolicyTest, policies: PolicySet, made: Stages) -> Played:
+    """What came of it; a test that cannot be played has failed, and the next one is played all the same."""
+    try:
+        return await play(test, policies, made)
+    except (StanchError, ApiError) as error:
+        why = str(error)
+    except Exception as error:
+        log.exception("a policy test broke", event_code="policy_test_broke", test=test.name)
+        why = f"{type(error).__name__}: {error}"
+    return Played(test, [Mismatch(test.spot, "test", "it can be played", why)])

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from .conftest import Write, line_of, played
+import asyncio
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from receiver.demo.kubernetes import Applied, Call
+from receiver.domain.plans import MARKER
+from receiver.pipeline import worker
+from receiver.trials.policy_test.folder import open_file
+from receiver.trials.policy_test.running import chosen, run
+from receiver.trials.policy_test.seen import writes_of
+
+from .conftest import SHIPPED, Write, line_of, played
 
 
 def test_a_wrong_expectation_fails_at_its_own_line_and_the_right_ones_hold(write: Write) -> None:
@@ -142,3 +156,73 @@ def test_forty_minutes_are_played_in_a_moment(write: Write) -> None:
     assert result.played.jumps < 150
     # A quiet machine takes half a second; this bound only says that nothing sleeps.
     assert result.seconds < 30
+
+
+def test_a_test_that_cannot_be_played_fails_and_the_next_one_is_played(write: Write, tmp_path: Path) -> None:
+    broken = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "spec": {"selector": {"matchLabels": {"a": "b"}}},
+    }
+    (tmp_path / "broken.yaml").write_text(
+        json.dumps({**broken, "metadata": {"name": "a", "namespace": "b"}}, indent=1)
+    )
+    path = write("""
+        - name: its cluster file makes no sense
+          cluster: broken.yaml
+          expect: [{at: 55m, severity: P1}]
+        - name: the next
+          expect: [{at: 55m, severity: P1}]
+    """)
+    broken_one, following = (result.played for result in played(path))
+    assert [mismatch.expected for mismatch in broken_one.mismatches] == ["it can be played"]
+    assert 'Deployment.apps "a" is invalid' in broken_one.mismatches[0].got
+    assert following.passed
+
+
+def test_a_step_that_breaks_fails_the_test_whatever_it_expects(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a bug of ours")
+
+    monkeypatch.setattr(worker, "classify_step", broken)
+    path = write("""
+        - name: nothing is expected of the severity
+          expect: [{at: 56m, executed: []}]
+    """)
+    (result,) = played(path)
+    assert [mismatch.expected for mismatch in result.played.mismatches] == ["no step fails"]
+
+
+def test_a_write_that_no_timeline_tells_of_is_no_execution() -> None:
+    """Whoever sent it: the cluster's record and the service's word are held against each other."""
+    patch = [{"op": "add", "path": "/metadata/annotations", "value": {MARKER: "unheard of"}}]
+    applied = Applied(verb="patch", resource="d", namespace="n", name="a", uid="u", resource_version="1")
+    call = Call(
+        number=0,
+        at="2026-03-02T02:00:00+00:00",
+        method="PATCH",
+        path="/",
+        query={},
+        content_type="",
+        body=patch,
+        user_agent="",
+        applied=applied,
+    )
+    assert [write.kind for write in writes_of([call], [])] == ["unknown"]
+
+
+def test_two_policies_may_give_one_query_two_names(write: Write, tmp_path: Path) -> None:
+    path = write("""
+        - name: both are told, whichever name the test uses
+          expect: [{at: 55m, severity: P1, because: failing > 0.20}]
+    """)
+    shipped = (SHIPPED / "inc-001-high-error-rate.yaml").read_text()
+    other = re.sub(r"\berr\b(?!or)", "failing", shipped).replace("inc-001-bad-release", "another")
+    (tmp_path / "another.yaml").write_text(other)
+    path.write_text(path.read_text().replace("policies: [", f"policies: [{tmp_path / 'another.yaml'}, "))
+    found = [str(one) for one in open_file(path).complaints if one.severity == "error"]
+    assert found == []
+    (result,) = asyncio.run(run(chosen([open_file(path)], None)))
+    assert result.played.mismatches == []
