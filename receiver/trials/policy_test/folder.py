@@ -102,7 +102,8 @@ def open_file(path: Path, *, instead: Mapping[str, str] | None = None) -> Opened
     texts = {**_policy_texts(path, document), **(instead or {})}
     loaded = _loaded(tuple(sorted(texts.items())))
     tests = read_tests(document, _known(path, loaded))
-    complaints = tuple(sorted(document.complaints, key=lambda one: (one.line, one.column)))
+    # What is wrong with a default is found once for each test.
+    complaints = dict.fromkeys(sorted(document.complaints, key=lambda one: (one.line, one.column)))
     return Opened(tests, texts, loaded.policies, (*loaded.complaints, *complaints))
 
 

@@ -14,14 +14,13 @@ from typing import TypeVar
 
 from receiver.domain.alerts import parse_time
 from receiver.policy.complaints import did_you_mean
-from receiver.policy.document import Document, ListNode, MapNode, Node, ScalarNode, value_of
+from receiver.policy.document import Document, ListNode, MapNode, Node, ScalarNode
 from receiver.policy.fields import Fields, report, table, text
+from receiver.policy.loading import API_VERSION
 from receiver.trials.policy_test.expecting import expectation
+from receiver.trials.policy_test.happening import alert, answer, change
 from receiver.trials.policy_test.model import (
-    Answer,
-    Change,
     Delivery,
-    FiringAlert,
     InputSeries,
     JsonObject,
     PolicyTest,
@@ -31,14 +30,12 @@ from receiver.trials.policy_test.model import (
     Spot,
 )
 from receiver.trials.policy_test.notation import labelled, samples
-from receiver.trials.policy_test.objects import kinds
 
 Entry = TypeVar("Entry")
 
 DEFAULT_CLOCK = datetime(2026, 3, 2, 2, tzinfo=UTC)
 # promtool's own default: one value a minute.
 DEFAULT_INTERVAL = timedelta(minutes=1)
-ZERO = timedelta(0)
 
 SETTING = ("clock", "interval", "cluster", "queries", "input_series", "afterWrite", "alerts", "deliver")
 KEYS = ("name", *SETTING, "patch", *(saying.value for saying in Saying), "expect")
@@ -70,11 +67,14 @@ def read_tests(document: Document, known: Known) -> PolicyTestFile:
         return PolicyTestFile(document.file, ())
     outer = table(document, document.root, "the file")
     outer.known(("apiVersion", "kind", "metadata", "policies", "defaults", "tests"))
+    version, node = outer.text("apiVersion", needed=True), outer.node("apiVersion")
+    if version not in (None, API_VERSION) and node is not None:
+        document.complain(node, f"apiVersion {version!r} is not known", f"write {API_VERSION}")
     defaults = outer.table("defaults", what="defaults").known(SETTING)
     tests: list[PolicyTest] = []
     lines: dict[str, int] = {}
-    for index, node in enumerate(outer.items("tests", needed=True, empty="a file of tests holds some")):
-        fields = table(document, node, f"tests[{index}]")
+    for index, entry in enumerate(outer.items("tests", needed=True, empty="a file of tests holds some")):
+        fields = table(document, entry, f"tests[{index}]")
         if not fields.readable:
             continue
         test = _Reader(document, known, fields, defaults).test()
@@ -108,13 +108,13 @@ class _Reader:
             queries={**self._series(self._defaults, interval), **self._series(self._own, interval)},
             input_series=tuple(self._each("input_series", partial(self._input_series, interval=interval))),
             after_writes=self._after_writes(interval),
-            alerts=tuple(self._each("alerts", self._alert)),
+            alerts=tuple(self._each("alerts", alert)),
             delivery=self._delivery(),
-            changes=tuple(self._each("patch", self._change)),
+            changes=tuple(self._each("patch", change)),
             answers=tuple(
-                answer
+                found
                 for saying in Saying
-                for answer in self._each(saying.value, partial(self._answer, saying=saying))
+                for found in self._each(saying.value, partial(answer, saying=saying))
             ),
             expectations=tuple(self._each("expect", read_expectation, needed=True)),
         )
@@ -202,71 +202,6 @@ class _Reader:
             found.append(self._series(fields, interval))
         return tuple(found)
 
-    def _alert(self, fields: Fields) -> FiringAlert:
-        fields.known(("at", "until", "labels", "annotations"))
-        at = fields.duration("at", ZERO, needed=True)
-        until = fields.duration("until", ZERO) if "until" in fields else None
-        if until is not None and until <= at:
-            self._document.complain(fields.key("until"), "it ends before it begins", "until comes after at")
-        labels = self._labels(fields, "labels", needed=True)
-        if "labels" in fields and not labels:
-            self._document.complain(fields.key("labels"), "an alert without labels is none")
-        return FiringAlert(at, self._spot(fields.at), labels, self._labels(fields, "annotations"), until)
-
-    def _labels(self, fields: Fields, key: str, *, needed: bool = False) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for name, node in fields.table(key, needed=needed).entries():
-            said = text(self._document, node, f"{key}.{name.text}")
-            if said is not None:
-                found[name.text] = said
-        return found
-
     def _delivery(self) -> Delivery:
         fields = self._where("deliver").table("deliver").known(("copies", "peers"))
         return Delivery(fields.whole("copies", 1, most=1000), fields.whole("peers", 1, most=20))
-
-    def _change(self, fields: Fields) -> Change:
-        fields.known(("at", "object", "merge", "by"))
-        kind, namespace, name = self._object(fields)
-        merge = fields.node("merge", needed=True)
-        if merge is not None and not isinstance(merge, MapNode):
-            fields.wrong(merge, "merge", "a mapping")
-            merge = None
-        return Change(
-            at=fields.duration("at", ZERO, needed=True),
-            spot=self._spot(fields.at),
-            kind=kind,
-            namespace=namespace,
-            name=name,
-            merge={} if merge is None else value_of(merge),
-            by=fields.text("by") or "kubectl-edit",
-        )
-
-    def _object(self, fields: Fields) -> tuple[str, str, str]:
-        """``Deployment/greenlang/greenlang-api``."""
-        said, node = fields.text("object", needed=True), fields.node("object")
-        if said is None or node is None:
-            return "", "", ""
-        parts = said.split("/")
-        if len(parts) != 3 or not all(parts):
-            hint = "write Deployment/namespace/name"
-            self._document.complain(node, f"{said[:80]!r} names no object", hint)
-            return "", "", ""
-        known = [kind for _, kind in kinds()]
-        if parts[0] not in known:
-            self._document.complain(
-                node, f"the small cluster has no {parts[0]}", did_you_mean(parts[0], known)
-            )
-        return parts[0], parts[1], parts[2]
-
-    def _answer(self, fields: Fields, saying: Saying) -> Answer:
-        fields.known(("at", "by", "groups", "reason", "refused"))
-        return Answer(
-            at=fields.duration("at", ZERO, needed=True),
-            spot=self._spot(fields.at),
-            saying=saying,
-            by=fields.text("by", needed=True) or "",
-            groups=tuple(said for _, said in fields.texts("groups", needed=True)),
-            reason=fields.text("reason") or "",
-            refused=fields.text("refused"),
-        )

@@ -29,6 +29,12 @@ GOOD = """\
 """
 # id in words: (what is replaced in the good file, by what, and a part of what is said about it)
 MISTAKES: dict[str, tuple[str, str, str]] = {
+    "another apiVersion": ("stanch/v1", "⟦stanch/v2⟧", "apiVersion 'stanch/v2' is not known"),
+    "a name that stands twice": (
+        "  - name: a story",
+        "  - {name: a story, expect: [{at: 1m, incidents: 0}]}\n  - name: ⟦a story⟧",
+        "a test of that name stands on line 11",
+    ),
     "an unknown key of a test": (
         "    interval:",
         "    ⟦intervall⟧:",
@@ -102,3 +108,11 @@ def test_the_good_file_is_good(tmp_path: Path) -> None:
     path.write_text(HEAD + GOOD)
     (test,) = opened(path).tests.tests
     assert (test.name, len(test.alerts), len(test.answers), test.delivery.peers) == ("a story", 1, 1, 2)
+
+
+def test_what_is_wrong_with_a_default_is_said_once(tmp_path: Path) -> None:
+    path = tmp_path / "story.yaml"
+    twice = GOOD + GOOD.replace("a story", "another")
+    path.write_text(HEAD.replace('"20x300"', '"twenty"') + twice)
+    (complaint,) = open_file(path).complaints
+    assert complaint.message == "'twenty' is no series of values"
