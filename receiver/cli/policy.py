@@ -89,7 +89,7 @@ def test(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[PATH]...",
+            metavar="PATH",
             help="Files of tests, or folders that hold some. Default: the pack that comes with the package.",
         ),
     ] = None,
@@ -123,12 +123,13 @@ def test(
 ) -> None:
     """Play policy tests: alerts, metrics and a cluster in, what would be done out.
 
-    The real service plays them in a small cluster of its own, on a clock that jumps; nothing outside is
-    reached. The tests stand in a folder tests below the policies, or beside them.
+    The real service plays them in a small cluster, on a clock that jumps.
+    Nothing outside is reached.
 
-    Exit code 0: all passed. 1: a test failed or was skipped, or too little is covered. 2: there is no test
-    to play, or a file has mistakes. A test is skipped only where --promql asks for a Prometheus that is not
-    installed.
+    Tests stand in a folder tests below the policies, or beside them.
+
+    Exit codes: 0 all passed; 1 a test failed or was skipped, or too little
+    is covered; 2 there is nothing to play, or a file has mistakes.
     """
     from receiver.cli.logs import configure
     from receiver.cli.trying import forget_the_world
