@@ -90,7 +90,9 @@ class Settings(BaseSettings):
         timedelta(seconds=30), gt=timedelta(0), description="How often the sources are asked what fires."
     )
     retention: timedelta = Field(
-        timedelta(days=7), gt=timedelta(0), description="How long webhook bodies are kept."
+        timedelta(days=7),
+        gt=timedelta(0),
+        description="How long webhook bodies, delivered messages and what resolved incidents found are kept.",
     )
     retention_bytes: int = Field(
         2 * 1024**3, ge=1024**2, description="How many bytes of webhook bodies are kept, whatever their age."

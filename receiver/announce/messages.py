@@ -116,3 +116,15 @@ def as_json(message: Message) -> dict[str, Any]:
         "plan": message.plan_id,
         "expires_at": message.expires_at,
     }
+
+
+def anchor(seal: int, hash_: str) -> dict[str, Any]:
+    """The audit chain's head, for whoever keeps it elsewhere: a chain that ends before it was cut short."""
+    return {
+        "kind": "AuditAnchor",
+        "text": f"the audit chain is {seal} rows long. stanch audit verify FILE --anchor {seal}:{hash_}",
+        "pages": False,
+        "ends_page": False,
+        "seal": seal,
+        "hash": hash_,
+    }

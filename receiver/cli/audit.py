@@ -69,7 +69,7 @@ def verify(
         typer.Option(
             "--anchor",
             metavar="SEAL:HASH",
-            help="A row that must be in it, kept elsewhere: the log says one now and then (audit_anchor).",
+            help="A row that must be in it, kept elsewhere: the log (audit_anchor) and the webhook say one.",
             show_default=False,
         ),
     ] = None,

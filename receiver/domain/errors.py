@@ -1,6 +1,7 @@
 """What went wrong, named by what comes next.
 
-A refusal is no error: guards answer with objections. `CancelledError` always goes on.
+A refusal is no error: guards answer with objections. Nor is a plan that went stale, or a write of which
+nobody knows whether it happened: both are events. `CancelledError` always goes on.
 """
 
 from __future__ import annotations
@@ -16,14 +17,6 @@ class TemporaryError(StanchError):
     def __init__(self, message: str, *, retry_after: float = 5.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
-
-
-class StalePlan(StanchError):
-    """The world moved since the plan was made: look again and plan anew."""
-
-
-class UnknownEffect(StanchError):
-    """A write may have happened and looking does not tell; a person must settle it."""
 
 
 class PermanentError(StanchError):

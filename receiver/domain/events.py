@@ -6,6 +6,7 @@ for ever: a field is added with a default, never renamed or removed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from receiver.domain.cutting import excerpt
 from receiver.domain.occurrences import Ending
 from receiver.domain.plans import ObjectRef, Receipt
 from receiver.domain.severity import Severity
@@ -58,6 +60,13 @@ class AlertHeld:
 
     reason: str
     event: Literal["AlertHeld"] = "AlertHeld"
+
+
+@dataclass(frozen=True)
+class HoldEnded:
+    """The sources can tell again, of every alert of the incident, whether it fires."""
+
+    event: Literal["HoldEnded"] = "HoldEnded"
 
 
 @dataclass(frozen=True)
@@ -471,6 +480,7 @@ Event = (
     | AlertFired
     | AlertResolved
     | AlertHeld
+    | HoldEnded
     | Reopened
     | Classified
     | DowngradeProposed
@@ -489,15 +499,26 @@ Event = (
 
 _READER: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
+# Timelines are read whole, streamed and exported; what somebody can fill at will must not fill them.
+MAX_BODY_BYTES = 16 * 1024
+# Characters of a text and entries of a list or map, until it fits.
+_EXCERPTS = ((2000, 50), (500, 20), (200, 10), (64, 4), (16, 2))
+# The kind stands last in every event, so nothing that an event holds can look like this at its end.
+_WHOLE = re.compile(r',"whole":"([0-9a-f]{64})"}\Z')
+
 
 @dataclass(frozen=True)
 class Recorded:
-    """One event as it stands in the timeline: its place, its time and who caused it."""
+    """One event as it stands in the timeline: its place, its time and who caused it.
+
+    ``whole`` is set where the event is an excerpt: the name of the whole one among the facts.
+    """
 
     seq: int
     at: datetime
     actor: str
     event: Event
+    whole: str | None = None
 
 
 def event_text(event: Event) -> str:
@@ -511,3 +532,22 @@ def read_event(text: str) -> Event:
     Raises ValueError where the text is none of our events.
     """
     return _READER.validate_json(text)
+
+
+def excerpt_text(event: Event, whole: str) -> str:
+    """What stands in the timeline for an event that is too large: an excerpt that names the whole one.
+
+    `read_event` reads it as the same kind of event.
+    """
+    for characters, items in _EXCERPTS:
+        short = event_text(excerpt(event, characters=characters, items=items))
+        text = f'{short[:-1]},"whole":"{whole}"}}'
+        if len(text.encode()) <= MAX_BODY_BYTES:
+            break
+    return text
+
+
+def whole_of(text: str) -> str | None:
+    """The name of the whole event where this text is an excerpt."""
+    found = _WHOLE.search(text)
+    return found.group(1) if found else None

@@ -113,6 +113,8 @@ class PlanProgress:
     since: datetime | None = None
     expires_at: datetime | None = None
     round: int = 0
+    # Rounds in which nobody answered; a plan made anew after a void takes them over.
+    expired_rounds: int = 0
     ask_again_at: datetime | None = None
     approvals: tuple[str, ...] = ()
     execute_before: datetime | None = None
@@ -200,6 +202,8 @@ def apply(incident: Incident, recorded: ev.Recorded) -> Incident:
             return _ended(incident, event, at)
         case ev.AlertHeld():
             return replace(incident, stale=event.reason)
+        case ev.HoldEnded():
+            return replace(incident, stale=None)
         case ev.Reopened():
             return replace(
                 incident,
@@ -250,10 +254,15 @@ def apply(incident: Incident, recorded: ev.Recorded) -> Incident:
         case ev.Noted():
             return incident
         case ev.Resolved():
-            return replace(incident, status=Status.RESOLVED, resolved_at=at, cause=event.cause)
+            return replace(incident, status=Status.RESOLVED, resolved_at=at, cause=event.cause, stale=None)
         case ev.ClosedByHand():
             return replace(
-                incident, status=Status.RESOLVED, resolved_at=at, cause=event.reason, held=dict(event.holding)
+                incident,
+                status=Status.RESOLVED,
+                resolved_at=at,
+                cause=event.reason,
+                held=dict(event.holding),
+                stale=None,
             )
         case _:
             return _planned(incident, event, at)
@@ -273,6 +282,7 @@ def _planned(incident: Incident, event: ev.PlanEvent, at: datetime) -> Incident:
                 planned_at=at,
                 mode=event.mode,
                 since=at,
+                expired_rounds=_unanswered(incident.plan, event),
             ),
         )
     plan = incident.plan
@@ -287,13 +297,25 @@ def _planned(incident: Incident, event: ev.PlanEvent, at: datetime) -> Incident:
     return incident
 
 
+def _unanswered(before: PlanProgress | None, event: ev.Planned) -> int:
+    """How often nobody answered the plan that this one stands for anew: a void gives no round back."""
+    if before is None or before.state is not PlanState.VOID or before.remediation != event.remediation:
+        return 0
+    return before.expired_rounds
+
+
 def _progress(plan: PlanProgress, event: ev.PlanEvent, at: datetime) -> PlanProgress:
     match event:
         case ev.Planned():
             return plan
         case ev.ApprovalRequested():
             return replace(
-                plan, state=PlanState.AWAITING, expires_at=event.expires_at, round=event.round, approvals=()
+                plan,
+                state=PlanState.AWAITING,
+                expires_at=event.expires_at,
+                round=event.round,
+                # Back from a suspension: whoever said yes to this digest in this round has said so.
+                approvals=plan.approvals if event.round == plan.round else (),
             )
         case ev.ApprovalSuspended():
             return replace(plan, state=PlanState.SUSPENDED, expires_at=None)
@@ -305,12 +327,19 @@ def _progress(plan: PlanProgress, event: ev.PlanEvent, at: datetime) -> PlanProg
                 state=PlanState.APPROVED,
                 execute_before=event.execute_before,
                 approvals=event.by,
+                expired_rounds=0,
                 retry_at=None,
             )
         case ev.Denied():
             return replace(plan, state=PlanState.DENIED)
         case ev.ApprovalExpired():
-            return replace(plan, state=PlanState.EXPIRED, ask_again_at=event.ask_again_at, approvals=())
+            return replace(
+                plan,
+                state=PlanState.EXPIRED,
+                ask_again_at=event.ask_again_at,
+                expired_rounds=event.round,
+                approvals=(),
+            )
         case ev.PlanVoided():
             return replace(plan, state=PlanState.VOID)
         case ev.Refused():

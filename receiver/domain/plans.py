@@ -180,7 +180,10 @@ class Undo:
 
 @dataclass(frozen=True)
 class ApprovalRule:
-    """Who may approve and how many; ``groups`` empty means nobody can."""
+    """Who may approve and how many; ``groups`` empty means nobody can.
+
+    ``in_turn`` is the order in which they are asked, the groups of one approver together.
+    """
 
     groups: tuple[str, ...]
     count: int = 1
@@ -188,6 +191,7 @@ class ApprovalRule:
     reason_required: bool = False
     expires: timedelta = timedelta(minutes=15)
     execute_within: timedelta = timedelta(minutes=5)
+    in_turn: tuple[tuple[str, ...], ...] = ()
 
     def digested(self) -> dict[str, Any]:
         """The same as plain JSON."""

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from receiver.domain.alerts import parse_time
+from receiver.domain.durations import in_words
 
 REVISION = "deployment.kubernetes.io/revision"
 REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
@@ -103,14 +104,14 @@ def known_good(
             continue
         served = successor.created_at - revision.created_at
         if served < ready_for:
-            reasons.append(f"{revision.name} served for {_words(served)} only")
+            reasons.append(f"{revision.name} served for {in_words(served)} only")
             continue
         start = successor.created_at - ready_for
         window = [good for at, good in healthy if start <= at <= successor.created_at]
         if not window or window.count(True) < len(window) - 1 or window.count(False):
             reasons.append(f"{revision.name} is not known to have been healthy before it was replaced")
             continue
-        return revision, f"{revision.name} served healthy for {_words(ready_for)} before it was replaced"
+        return revision, f"{revision.name} served healthy for {in_words(ready_for)} before it was replaced"
     return None, "; ".join(reasons) or "there is no earlier revision"
 
 
@@ -174,8 +175,3 @@ def without_hash(template: Mapping[str, Any]) -> dict[str, Any]:
 
 def _number(text: str) -> int:
     return int(text) if text.isdigit() else 0
-
-
-def _words(duration: timedelta) -> str:
-    minutes = int(duration.total_seconds()) // 60
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"

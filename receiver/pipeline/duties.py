@@ -8,20 +8,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from sqlalchemy import Connection
 
+from receiver.announce.messages import anchor
 from receiver.domain.errors import StanchError, Unavailable
 from receiver.pipeline.counters import Counters
 from receiver.pipeline.joining import join_waiting
 from receiver.pipeline.reconciliation import RECONCILE, reconcile
 from receiver.pipeline.telling import deliver
 from receiver.pipeline.world import World
-from receiver.store import audit, duties, intake
+from receiver.store import audit, duties, intake, outbox, retention
 
 log = structlog.get_logger(__name__)
+
+State = dict[str, Any]
 
 PRUNE = "prune"
 ANCHOR = "anchor"
@@ -33,7 +37,7 @@ JOIN_APART = timedelta(milliseconds=20)
 
 @dataclass(frozen=True)
 class Retention:
-    """How much of the webhook bodies is kept; whichever bound is reached first."""
+    """How long what was done with is kept; of webhook bodies also how much, whichever comes first."""
 
     age: timedelta = timedelta(days=7)
     size_bytes: int = 2 * 1024**3
@@ -128,18 +132,12 @@ class Duties:
         return await self._world.store.write(audit.seal) >= 2000
 
     async def anchor(self) -> bool:
-        """Say the chain's head where a thief of the database cannot reach: in the log."""
-        timing = self._world.timing
-
-        async def body() -> None:
-            head = await self._world.store.read(audit.head)
-            log.info("audit anchor", event_code="audit_anchor", seal=head.seal, hash=head.hash)
-
-        await self._chore(ANCHOR, timing.anchor, body)
+        """Say the chain's head where a thief of the database cannot reach: in the log, and to who is told."""
+        await self._chore(ANCHOR, self._world.timing.anchor, self._say_head)
         return False
 
     async def prune(self) -> bool:
-        """Drop read bodies that are old or too many, in small transactions."""
+        """Drop what is old and done with, bodies, messages and facts, in small transactions."""
         await self._chore(PRUNE, self._world.timing.prune, self._prune_all)
         return False
 
@@ -147,45 +145,80 @@ class Duties:
         """Ask the sources what fires, when it is time."""
         world = self._world
 
-        def taking(tx: Connection) -> dict[str, object] | None:
-            return duties.take(tx, RECONCILE, owner=world.owner, now=world.clock.now(), lease=LEASE)
+        async def body(state: State) -> State:
+            return await reconcile(world, self._counters, state)
 
-        state = await world.store.write(taking)
-        if state is None:
-            return False
-        try:
-            state = await reconcile(world, self._counters, state)
-        finally:
-            due, left = world.clock.now() + world.timing.reconcile, dict(state)
-            await world.store.write(
-                lambda tx: duties.finish(tx, RECONCILE, owner=world.owner, next_due_at=due, state=left)
-            )
-        self._on_joined()
+        if await self._chore(RECONCILE, world.timing.reconcile, body):
+            self._on_joined()
         return False
 
-    async def _chore(self, name: str, every: timedelta, body: Callable[[], Awaitable[None]]) -> None:
+    async def _chore(self, name: str, every: timedelta, body: Callable[[State], Awaitable[State]]) -> bool:
+        """Do it if it is due and nobody else does, with what its last round left; whether it was done."""
         world = self._world
-        taken = await world.store.write(
-            lambda tx: duties.take(tx, name, owner=world.owner, now=world.clock.now(), lease=LEASE)
-        )
+
+        def taking(tx: Connection) -> State | None:
+            return duties.take(tx, name, owner=world.owner, now=world.clock.now(), lease=LEASE)
+
+        taken = await world.store.write(taking)
         if taken is None:
-            return
+            return False
+        left = taken
         try:
-            await body()
+            left = await body(taken)
         finally:
             due = world.clock.now() + every
             await world.store.write(
-                lambda tx: duties.finish(tx, name, owner=world.owner, next_due_at=due, state={})
+                lambda tx: duties.finish(tx, name, owner=world.owner, next_due_at=due, state=left)
             )
+        return True
 
-    async def _prune_all(self) -> None:
+    async def _say_head(self, state: State) -> State:
+        world = self._world
+        head = await world.store.read(audit.head)
+        log.info("audit anchor", event_code="audit_anchor", seal=head.seal, hash=head.hash)
+        told = [head.seal, head.hash]
+        if not head.seal or state.get("told") == told:
+            return state
+        message, now = anchor(head.seal, head.hash), world.clock.now()
+
+        def body(tx: Connection) -> None:
+            for place in world.destinations:
+                if place.wants(message):
+                    key = f"audit-anchor/{head.seal}/{head.hash}/{place.name}"
+                    outbox.post(tx, key=key, destination=place.name, incident_id=None, body=message, at=now)
+
+        await world.store.write(body)
+        return {"told": told}
+
+    async def _prune_all(self, state: State) -> State:
         store, limits = self._world.store, self._retention
         before = self._world.clock.now() - limits.age
         while await store.write(lambda tx: intake.prune_deliveries(tx, before=before, limit=PRUNE_AT_ONCE)):
             pass
         while await store.read(intake.delivery_bytes) > limits.size_bytes:
             if not await store.write(_drop_oldest):
-                return
+                break
+        while await store.write(lambda tx: retention.prune_letters(tx, before=before, limit=PRUNE_AT_ONCE)):
+            pass
+        await self._prune_facts(before)
+        return state
+
+    async def _prune_facts(self, before: datetime) -> None:
+        store = self._world.store
+        needed: frozenset[str] | None = None
+        names: list[str] = [""]
+        while names := await store.read(_old_facts(before, after=names[-1])):
+            if needed is None:
+                needed = await store.read(lambda tx: retention.facts_needed(tx, before=before))
+            await store.write(_dropping([name for name in names if name not in needed], before))
+
+
+def _old_facts(before: datetime, *, after: str) -> Callable[[Connection], list[str]]:
+    return lambda tx: retention.old_facts(tx, before=before, after=after, limit=PRUNE_AT_ONCE)
+
+
+def _dropping(names: list[str], before: datetime) -> Callable[[Connection], int]:
+    return lambda tx: retention.drop_facts(tx, names, before=before)
 
 
 def _drop_oldest(tx: Connection) -> int:

@@ -24,6 +24,7 @@ from receiver.pipeline.world import World
 from receiver.policy.guards import Availability, InsideFacts, OutsideFacts, Ownership
 from receiver.policy.model import Budget, Policy
 from receiver.probes import owners
+from receiver.probes.bounds import bounded
 from receiver.store import effects, switches
 
 _DRY_RUN_MARKER = "dry-run"
@@ -70,7 +71,7 @@ async def gather(world: World, incident: Incident, plan: Plan, step: Step, polic
             dry_run_ok=cluster.dry_run_ok,
             rights=cluster.rights,
             sources=sources,
-            values={**prometheus.values, "target": cluster.current or {}, "labels": dict(labels)},
+            values={**prometheus.values, "target": bounded(cluster.current or {}), "labels": dict(labels)},
         ),
         current=cluster.current,
         would_be=cluster.would_be,

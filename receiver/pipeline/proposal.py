@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from receiver.domain import events as ev
+from receiver.domain.cutting import first_of
 from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.incidents import Incident
 from receiver.domain.plans import ApprovalRule, Draft, NotApplicable, ObjectRef, Plan, Risk
@@ -24,6 +25,7 @@ from receiver.policy.guards import Case, ask_all
 from receiver.policy.model import Candidate, Guards, Policy
 from receiver.store import effects
 
+REJECTED_SHOWN = 20
 _ORDER = tuple(Risk)
 # Of a policy that is no longer loaded: the strict defaults.
 _NO_LIMITS = Guards()
@@ -197,7 +199,7 @@ def planned(tx: Connection, world: World, proposal: Proposal) -> tuple[ev.Event,
         why=plan.why,
         diff=plan.diff[:4000],
         policy=plan.policy,
-        rejected=proposal.rejected,
+        rejected=first_of(proposal.rejected, items=REJECTED_SHOWN, characters=300),
         guards=proposal.guards,
         mode=plan.mode,
     )

@@ -33,6 +33,7 @@ from receiver.policy.absence import (
     is_gone,
     presence,
     settle_doubt,
+    still_held,
 )
 from receiver.store import intake, timeline
 from receiver.store.intake import AlertRow
@@ -43,6 +44,7 @@ RECONCILE = "reconcile"
 # An alert younger than this may still be on its way: group_wait and group_interval of the route.
 MAY_BE_ON_ITS_WAY = timedelta(seconds=90)
 ACTOR = "reconcile"
+HELD = "stale: "
 
 
 @dataclass(frozen=True)
@@ -66,23 +68,32 @@ class _Heard:
 async def reconcile(world: World, counters: Counters, state: Mapping[str, Any]) -> dict[str, Any]:
     """One round; returns what the next one needs."""
     heard = await _listen(world)
-    firing = await world.store.read(intake.firing_alerts) if world.alertmanagers else []
-    doubted = await world.store.read(intake.doubted_alerts)
-    missing = [row.identity for row in firing if row.listed and row.identity not in heard.ours]
-    unheard = [row for row in (*firing, *doubted) if row.identity not in heard.ours]
-    asked = [row for row in unheard if row.listed or row.doubted_at is not None]
-    rules = await _ask_rules(world, asked)
     absent_since: dict[str, float] = dict(state.get("absent_since", {}))
+    held: frozenset[int] = frozenset(state.get("held", ()))
+    firing = await world.store.read(intake.firing_alerts) if world.alertmanagers or held else []
+    doubted = await world.store.read(intake.doubted_alerts)
+    unheard = [row for row in (*firing, *doubted) if row.identity not in heard.ours]
+    asked = [row for row in unheard if row.listed or row.doubted_at is not None or row.incident_id in held]
+    rules = await _ask_rules(world, asked)
 
-    def body(tx: Connection) -> dict[str, float]:
+    def body(tx: Connection) -> dict[str, Any]:
         # All rows in one statement: two would take their locks in another order than the intake does.
         known = intake.load_alerts(tx, {*heard.ours, *rules})
         _take_in(world, counters, tx, heard, known)
-        _settle_doubts(world, counters, tx, heard, [known[row.identity] for row in doubted], rules)
-        missed = {identity: known[identity] for identity in missing}
-        return _judge_absence(world, counters, tx, heard, missed, rules, absent_since)
+        fired = [known[row.identity] for row in firing if row.identity in rules]
+        missed = {row.identity: row for row in fired if row.listed and world.alertmanagers}
+        reasons: dict[int, set[str]] = {}
+        _settle_doubts(
+            world, counters, tx, heard, [known[row.identity] for row in doubted], rules, reasons=reasons
+        )
+        since = _judge_absence(
+            world, counters, tx, heard, missed, rules, absent_since=absent_since, reasons=reasons
+        )
+        waiting = {*reasons, *(held & _held_by(heard, fired, rules))}
+        _say_held(world, tx, reasons, ended=held - waiting)
+        return {"absent_since": since, "held": sorted(waiting)}
 
-    return {"absent_since": await world.store.write(body)}
+    return await world.store.write(body)
 
 
 async def _listen(world: World) -> _Heard:
@@ -196,8 +207,10 @@ def _settle_doubts(
     heard: _Heard,
     doubted: Sequence[AlertRow],
     rules: Mapping[str, RuleSays],
+    *,
+    reasons: dict[int, set[str]],
 ) -> None:
-    """Doubtful firings that no Alertmanager lists: Prometheus may know, or nobody can be asked."""
+    """Doubtful firings that no Alertmanager lists: Prometheus may know, or nobody can be asked (a reason)."""
     changed: list[AlertRow] = []
     for row in sorted(doubted, key=lambda row: row.identity):
         if row.open is not None or row.doubted_at is None or row.identity not in rules:
@@ -214,8 +227,8 @@ def _settle_doubts(
             case _:
                 assert_never(found)
         if found is Doubt.UNREACHABLE and row.incident_id is not None:
-            _hold(
-                world, tx, row.incident_id, "a late message says that it fires, and no source could be asked"
+            reasons.setdefault(row.incident_id, set()).add(
+                "a late message says that it fires, and no source could be asked"
             )
         counters.reconciled[f"doubt_{found.value}"] += 1
         changed.append(row)
@@ -243,12 +256,16 @@ def _judge_absence(
     heard: _Heard,
     missed: Mapping[str, AlertRow],
     rules: Mapping[str, RuleSays],
+    *,
     absent_since: Mapping[str, float],
+    reasons: dict[int, set[str]],
 ) -> dict[str, float]:
-    """Count the rounds of those that no source has; the result is since when each of them is missing."""
+    """Count the rounds of those that no source has; the result is since when each of them is missing.
+
+    Of which incidents that cannot be told goes into ``reasons``.
+    """
     now, managers = heard.asked_at, heard.managers()
     since: dict[str, float] = {}
-    unknown: dict[int, set[str]] = {}
     changed: list[AlertRow] = []
     for identity, row in sorted(missed.items()):
         if row.open is None:
@@ -270,11 +287,9 @@ def _judge_absence(
             if found is Presence.HELD:
                 counters.reconciled["held"] += 1
                 if row.incident_id is not None:
-                    unknown.setdefault(row.incident_id, set()).add(reason)
+                    reasons.setdefault(row.incident_id, set()).add(reason)
         changed.append(row)
     intake.save_alerts(tx, changed)
-    for incident_id, reasons in sorted(unknown.items()):
-        _hold(world, tx, incident_id, "; ".join(sorted(reasons)))
     return since
 
 
@@ -286,8 +301,31 @@ def _end(world: World, tx: Connection, row: AlertRow, ended_at: datetime) -> Non
     follow(world, tx, row, before, incidents=set(), actor=ACTOR)
 
 
-def _hold(world: World, tx: Connection, incident_id: int, reason: str) -> None:
-    held = timeline.lock(tx, incident_id)
-    words = f"stale: {reason}"
-    if held.incident.open and held.incident.stale != words:
-        record(world, tx, held, [ev.AlertHeld(words)], actor=ACTOR, due_at=world.clock.now())
+def _held_by(heard: _Heard, fired: Sequence[AlertRow], rules: Mapping[str, RuleSays]) -> set[int]:
+    """The incidents that have an alert of which nobody can tell now."""
+    managers = heard.managers()
+    return {
+        row.incident_id
+        for row in fired
+        if row.incident_id is not None
+        and row.open is not None
+        and still_held(managers, rules[row.identity], listed=row.listed)
+    }
+
+
+def _say_held(
+    world: World, tx: Connection, reasons: Mapping[int, set[str]], *, ended: frozenset[int]
+) -> None:
+    """That it cannot be told, and why, once for each change of the words; and once that it can be again."""
+    for number in sorted({*reasons, *ended}):
+        held = timeline.lock(tx, number)
+        stale = held.incident.stale
+        event: ev.Event = ev.HoldEnded()
+        if number in reasons:
+            words = f"{HELD}{'; '.join(sorted(reasons[number]))}"
+            event, news = ev.AlertHeld(words), stale != words
+        else:
+            # Anything else that it may wait for, missing metrics for one, is not ours to end.
+            news = stale is not None and stale.startswith(HELD)
+        if news and held.incident.open:
+            record(world, tx, held, [event], actor=ACTOR, due_at=world.clock.now())

@@ -25,7 +25,7 @@ from receiver.policy.expressions import Truth, evaluate, names_in
 from receiver.policy.matching import policies_for, resolve_target
 from receiver.policy.model import Policy
 from receiver.policy.next_step import DEFAULT_MONITOR, after_verdict
-from receiver.policy.verification import Outcome, holds_now, judge, monitoring_window, thinned
+from receiver.policy.verification import Outcome, holds_through, judge, monitoring_window, thinned
 from receiver.probes import catalogue as probes
 
 LOOK_BACK = timedelta(hours=3)
@@ -203,27 +203,31 @@ async def quiet_step(world: World, incident: Incident, plan: Plan | None) -> Res
         plan.monitor if plan is not None else (policy.monitor if policy is not None else DEFAULT_MONITOR)
     )
     window = monitoring_window(incident.severity, monitor)
+    until = incident.monitoring_until
     if verification is None:
         since = incident.quiet_since or now
+        if until is not None:
+            return Result((ev.MonitoringInterrupted("the policy that could tell is no longer loaded"),))
         if now - since < window:
             return Result((), again_at=since + window)
         return Result((ev.ReadyToResolve("nothing fires, and no policy can tell whether it is well"),))
-    measured = await measure(
-        world.prometheus, verification.queries, start=now, end=now, step=verification.every
-    )
-    points = points_of(measured, start=now, end=now, step=verification.every)
+    every = verification.every
+    # At the window's end all of it counts: nobody may have looked meanwhile.
+    start = now - every * (window // every) if until is not None and now >= until else now
+    measured = await measure(world.prometheus, verification.queries, start=start, end=now, step=every)
+    points = points_of(measured, start=start, end=now, step=every)
     baseline = incident.plan.baseline if incident.plan is not None else {}
-    truth = holds_now(verification, points[0][1], baseline)
+    truth = holds_through(verification, points, baseline)
     reason = "; ".join(measured.missing.values()) or f"{verification.success} has no data"
     again = now + QUIET_EVERY
     if truth is Truth.TRUE:
-        if incident.monitoring_until is None:
-            words = f"nothing fires and {verification.success if verification else ''} holds"
+        if until is None:
+            words = f"nothing fires and {verification.success} holds"
             return Result((ev.MonitoringStarted(now + window, words),))
-        return Result((), again_at=min(again, max(incident.monitoring_until, now)))
-    if truth is Truth.FALSE and verification is not None:
+        return Result((), again_at=min(again, max(until, now)))
+    if truth is Truth.FALSE:
         reason = f"{verification.success} does not hold"
-    if incident.monitoring_until is not None or incident.stale != reason:
+    if until is not None or incident.stale != reason:
         return Result((ev.MonitoringInterrupted(reason),), again_at=again)
     return Result((), again_at=again)
 

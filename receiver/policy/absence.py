@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from receiver.domain.durations import in_words
+
 ROUNDS = 3
 # A fresh Alertmanager is empty until Prometheus sends again (a minute by default) and groups wait.
 UP_FOR = timedelta(minutes=10)
@@ -61,7 +63,7 @@ def presence(managers: Sequence[SourceSays], rule: RuleSays) -> tuple[Presence, 
     if silent:
         return Presence.HELD, f"{silent} of {len(managers)} Alertmanagers did not answer"
     if any(manager.up_for < UP_FOR for manager in managers):
-        return Presence.HELD, f"an Alertmanager is up for less than {_words(UP_FOR)}"
+        return Presence.HELD, f"an Alertmanager is up for less than {in_words(UP_FOR)}"
     if not rule.answered or rule.firing is None:
         return Presence.HELD, "Prometheus did not answer"
     if rule.evaluated_ago is None:
@@ -97,6 +99,16 @@ def settle_doubt(managers: Sequence[SourceSays], rule: RuleSays) -> Doubt:
     return Doubt.OPEN
 
 
+def still_held(managers: Sequence[SourceSays], rule: RuleSays, *, listed: bool) -> bool:
+    """Whether nobody can tell of this alert, which no Alertmanager lists now; ``listed`` says that one did.
+
+    One that no source ever listed is held only by a doubt that nobody could be asked about.
+    """
+    if listed:
+        return presence(managers, rule)[0] is Presence.HELD
+    return settle_doubt(managers, rule) is Doubt.UNREACHABLE
+
+
 def is_gone(rounds: int, *, first_absent_at: datetime | None, now: datetime, rule: RuleSays) -> bool:
     """Whether enough rounds in a row were absent, over longer than the rule's own ``for``."""
     if rounds < ROUNDS or first_absent_at is None:
@@ -106,8 +118,3 @@ def is_gone(rounds: int, *, first_absent_at: datetime | None, now: datetime, rul
 
 def _fresh(rule: RuleSays) -> bool:
     return rule.evaluated_ago is not None and rule.evaluated_ago <= rule.interval * FRESH_INTERVALS
-
-
-def _words(duration: timedelta) -> str:
-    seconds = int(duration.total_seconds())
-    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min"

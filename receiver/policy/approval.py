@@ -102,6 +102,15 @@ def approve_again(
     return ApprovedPlan(plan_id, plan, digest, by, execute_before)
 
 
+def asked_in(rule: ApprovalRule, round_: int) -> tuple[str, ...]:
+    """Whom this round asks: one approver after the other, in the policy's order, in the end all of them.
+
+    Whoever may approve may do so in any round. Where one person is not enough, all are asked at once.
+    """
+    turns = rule.in_turn or tuple((group,) for group in rule.groups)
+    return turns[round_ - 1] if rule.count == 1 and round_ <= len(turns) else rule.groups
+
+
 def ask_again_after(round_: int) -> timedelta | None:
     """How long to wait before asking once more; None: hand it over."""
     return ASK_AGAIN[round_ - 1] if round_ <= len(ASK_AGAIN) else None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 
+from receiver.domain.durations import in_words
 from receiver.domain.severity import Severity, worst
 from receiver.policy.expressions import Truth, evaluate
 from receiver.policy.model import Classify, LevelRule
@@ -57,7 +58,7 @@ def classify(
     open_above = [severity for severity, _ in unknown if severity.worse_than(measured)]
     if measured is not None and not open_above:
         rule = next(rule for severity, rule in held if severity is measured)
-        reason = f"{rule.expr}" + (f" for {_words(rule.for_)}" if rule.for_ else "")
+        reason = f"{rule.expr}" + (f" for {in_words(rule.for_)}" if rule.for_ else "")
         return Judgement(measured, f"{measured}: {rule.expr}", value, reason, True)
     if open_above:
         # A worse level is undecided: the label may raise, and nothing lowers.
@@ -91,7 +92,7 @@ def _held(rule: LevelRule, values: ValuesAt, *, every: timedelta, now: datetime)
         value = values(moment)
         truth, why = evaluate(rule.expr, value)
         if truth is Truth.FALSE and moment != now and _holds_at(rule, values, now):
-            return Truth.UNKNOWN, f"holds now, but not yet for {_words(rule.for_)}"
+            return Truth.UNKNOWN, f"holds now, but not yet for {in_words(rule.for_)}"
         if truth is Truth.FALSE:
             # One moment without it decides, whatever is missing at the others.
             return Truth.FALSE, ""
@@ -140,8 +141,3 @@ def _at(points: Sequence[tuple[datetime, float]], moment: datetime, every: timed
     if near is None or abs(near[0] - moment) > every / 2 or math.isnan(near[1]):
         return None
     return near[1]
-
-
-def _words(duration: timedelta) -> str:
-    seconds = int(duration.total_seconds())
-    return f"{seconds // 60}m" if seconds % 60 == 0 else f"{seconds}s"

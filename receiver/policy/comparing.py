@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from receiver.domain.plans import ApprovalRule, Risk
-from receiver.policy.fields import in_words
+from receiver.policy.fields import as_written
 from receiver.policy.model import Budget, Mode, Policy, PolicySet
 
 
@@ -152,9 +152,9 @@ def _words(value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, timedelta):
-        return in_words(value)
+        return as_written(value)
     if isinstance(value, Budget):
-        return f"{value.count} in {in_words(value.per)}"
+        return f"{value.count} in {as_written(value.per)}"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
@@ -165,7 +165,7 @@ def _words(value: Any) -> str | None:
 def _levels(policy: Policy) -> Mapping[str, str]:
     return {
         level.value: " or ".join(
-            f"{rule.expr} for {in_words(rule.for_)}" + (f" where {rule.requires}" if rule.requires else "")
+            f"{rule.expr} for {as_written(rule.for_)}" + (f" where {rule.requires}" if rule.requires else "")
             for rule in rules
         )
         for level, rules in policy.classify.levels.items()
@@ -226,6 +226,7 @@ _FACETS: tuple[tuple[str, Callable[[Policy], Any], Weigh], ...] = (
 )
 _APPROVAL_FACETS: tuple[tuple[str, Callable[[ApprovalRule], Any], Weigh], ...] = (
     ("groups", lambda rule: frozenset(rule.groups), _more_is_looser),
+    ("asked in turn", lambda rule: ", then ".join("+".join(turn) for turn in rule.in_turn), _other),
     ("count", lambda rule: rule.count, _less_is_looser),
     ("notRequester", lambda rule: rule.not_requester, _less_is_looser),
     ("reason required", lambda rule: rule.reason_required, _less_is_looser),

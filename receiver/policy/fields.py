@@ -119,7 +119,7 @@ class Fields:
             return default
         if least is not None and found < least:
             self.document.complain(
-                node, f"{self.what}.{name} is {in_words(found)}; at least {in_words(least)} makes sense"
+                node, f"{self.what}.{name} is {as_written(found)}; at least {as_written(least)} makes sense"
             )
             return default
         return found
@@ -282,7 +282,7 @@ def each(document: Document, nodes: list[Node], what: str, read: Callable[[Field
             read(fields)
 
 
-def in_words(length: timedelta) -> str:
+def as_written(length: timedelta) -> str:
     """As the file would say it."""
     seconds = int(length.total_seconds())
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):

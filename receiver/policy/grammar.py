@@ -269,7 +269,7 @@ CORRELATION = (
         Key(
             "by",
             Form.TEXTS,
-            "Labels whose values make one incident; `a|b`: the first that is there.",
+            "Alerts with the same values of these are one incident; `a|b`: the first that is there.",
             needed=True,
         ),
         Key("reopen", Form.DURATION, "Firing again within this is the same incident.", "2h"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from receiver.domain.durations import in_words
 from receiver.domain.plans import Objection, Passed, Plan
 from receiver.policy.expressions import Truth, evaluate
 from receiver.policy.model import Budget, Guards
@@ -205,7 +206,7 @@ def within_budget(case: Case) -> Verdict:
     ):
         if runs >= budget.count:
             return Objection(
-                "G6", code, f"{runs} runs {what} within {budget.per}; {budget.count} are allowed"
+                "G6", code, f"{runs} runs {what} within {in_words(budget.per)}; {budget.count} are allowed"
             )
     return Passed("G6", f"{inside.runs_on_target} of {limits.per_target.count} runs on the target")
 

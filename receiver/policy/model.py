@@ -123,7 +123,6 @@ class Guards:
     per_target: Budget = Budget(1, timedelta(hours=2))
     per_policy: Budget = Budget(3, timedelta(hours=1))
     min_available: float = 0.5
-    max_unavailable_now: float = 1.0
     rules: tuple[GuardRule, ...] = ()
     dry_run_unsupported: tuple[str, ...] = ()
 

@@ -15,7 +15,7 @@ from receiver.domain import events as ev
 from receiver.domain.incidents import Incident, PlanProgress, PlanState
 from receiver.domain.plans import Plan, UndoWhen
 from receiver.domain.severity import Severity
-from receiver.policy.approval import approve_by_rule, ask_again_after
+from receiver.policy.approval import approve_by_rule, ask_again_after, asked_in
 from receiver.policy.verification import Outcome
 
 RECLASSIFY = timedelta(seconds=30)
@@ -146,7 +146,7 @@ def _next(
         return Record((ev.DowngradeProposed(lower, "less bad for fifteen minutes"),))
     found = _of_plan(incident, progress, plan, policy_hash, looked, now) if progress and plan else None
     if found is None:
-        found = _without_plan(incident, plan, now)
+        found = _without_plan(incident, looked, now)
     if isinstance(found, Rest) and incident.firing:
         return Rest(_sooner(found.until, max(now, incident.classified_at or now) + RECLASSIFY), found.why)
     return found
@@ -161,10 +161,7 @@ def _of_plan(
     now: datetime,
 ) -> Next | None:
     """What the current plan needs; None where it no longer stands in the way."""
-    waiting = (
-        progress.state in (PlanState.PLANNED, PlanState.AWAITING, PlanState.APPROVED) and progress.step == 0
-    )
-    if waiting and policy_hash != plan.policy_hash:
+    if _waits(incident, progress) and policy_hash != plan.policy_hash:
         gone = "is no longer loaded" if policy_hash is None else "changed"
         return Record(
             (ev.PlanVoided(progress.plan_id, f"policy {plan.policy} {gone} since the plan was made"),)
@@ -221,6 +218,19 @@ def _of_plan(
             assert_never(progress.state)
 
 
+def _waits(incident: Incident, progress: PlanProgress) -> bool:
+    """Whether nothing was done yet and a yes is asked for, given, or about to be asked for again."""
+    if progress.state is PlanState.SUSPENDED:
+        return incident.firing
+    if progress.state is PlanState.EXPIRED:
+        return incident.firing and progress.ask_again_at is not None
+    return progress.step == 0 and progress.state in (
+        PlanState.PLANNED,
+        PlanState.AWAITING,
+        PlanState.APPROVED,
+    )
+
+
 def _awaiting(
     incident: Incident, progress: PlanProgress, plan: Plan, looked: frozenset[type], now: datetime
 ) -> Next:
@@ -240,10 +250,10 @@ def _awaiting(
     return Rest(_sooner(expires, now + REVIEW), "for an approval")
 
 
-def _without_plan(incident: Incident, plan: Plan | None, now: datetime) -> Next:
+def _without_plan(incident: Incident, looked: frozenset[type], now: datetime) -> Next:
     """No plan stands in the way: look for one while it fires, watch for quiet once it does not."""
     if not incident.firing:
-        return _quiet(incident, now)
+        return _quiet(incident, looked, now)
     if incident.diagnosed_at is None:
         return Diagnose()
     progress = incident.plan
@@ -275,11 +285,12 @@ def _alert_should_end(incident: Incident, progress: PlanProgress, now: datetime)
     return Rest(since + ALERT_SHOULD_END, "for the alert to end")
 
 
-def _quiet(incident: Incident, now: datetime) -> Next:
+def _quiet(incident: Incident, looked: frozenset[type], now: datetime) -> Next:
+    """That alerts ended, however, resolves nothing: the metrics begin the window, and have the last word."""
     until = incident.monitoring_until
     if incident.ready_to_resolve:
         return Rest(None, "a person closes it with its cause")
-    if until is None or now < until:
+    if until is None or now < until or CheckQuiet not in looked:
         return CheckQuiet()
     if incident.severity in (Severity.P0, Severity.P1):
         return Record(
@@ -322,13 +333,15 @@ def _first_request(incident: Incident, progress: PlanProgress, plan: Plan, now: 
 
 
 def _request(progress: PlanProgress, plan: Plan, now: datetime) -> ev.ApprovalRequested:
+    # A request that was suspended, or whose plan was made anew, has not been left unanswered.
+    round_ = progress.expired_rounds + 1
     return ev.ApprovalRequested(
         plan_id=progress.plan_id,
         digest=plan.digest,
-        groups=plan.approval.groups,
+        groups=asked_in(plan.approval, round_),
         count=plan.approval.count,
         expires_at=now + plan.approval.expires,
-        round=progress.round + 1,
+        round=round_,
     )
 
 

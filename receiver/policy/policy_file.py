@@ -20,7 +20,7 @@ from receiver.policy.approval import DEFAULT_RULES
 from receiver.policy.complaints import Severity, did_you_mean
 from receiver.policy.conditions import ANY, TEXTS, Checked
 from receiver.policy.document import Document, ListNode, Node, ScalarNode, value_of
-from receiver.policy.fields import Fields, each, identifier, in_words, name, report, table, text, word
+from receiver.policy.fields import Fields, as_written, each, identifier, name, report, table, text, word
 from receiver.policy.matching import API_VERSIONS, LOOK_UP
 from receiver.policy.model import (
     Budget,
@@ -301,7 +301,8 @@ def _level_rule(
     held = fields.duration("for", _ZERO)
     if held / every > MAX_POINTS:
         draft.document.complain(
-            fields.key("for"), f"{in_words(held)} every {in_words(every)} is more than {MAX_POINTS} points"
+            fields.key("for"),
+            f"{as_written(held)} every {as_written(every)} is more than {MAX_POINTS} points",
         )
     requires = _condition(draft, fields, "requires", draft.measured, "query", needed=False)
     node = fields.node("expr")
@@ -473,6 +474,7 @@ def _approve(draft: _Draft, spec: Fields) -> Mapping[Risk, ApprovalRule]:
             reason_required=rule.reason_required,
             expires=expires,
             execute_within=within,
+            in_turn=tuple(dict.fromkeys(approver.groups for approver in known)),
         )
     return rules
 
@@ -569,7 +571,7 @@ def _used_queries(draft: _Draft, *found: tuple[str, Checked] | None) -> dict[str
 def _windows(draft: _Draft, fields: Fields, success: Fields, regression: Fields, said: Verification) -> None:
     """The windows must fit into each other, or the answer is always the same."""
     complain = draft.document.complain
-    held, within, every = in_words(said.success_for), in_words(said.within), in_words(said.every)
+    held, within, every = as_written(said.success_for), as_written(said.within), as_written(said.every)
     if said.within < said.success_for:
         complain(
             fields.key("within"),
@@ -580,7 +582,7 @@ def _windows(draft: _Draft, fields: Fields, success: Fields, regression: Fields,
         complain(
             success.key("for"),
             f"success.for ({held}) has fewer than {LOOKS_IN_WINDOW} samples at every {every}",
-            f"write for: {in_words(said.every * LOOKS_IN_WINDOW)} or more",
+            f"write for: {as_written(said.every * LOOKS_IN_WINDOW)} or more",
         )
     if "minSamples" in success and said.every * said.min_samples > said.within:
         complain(
@@ -593,7 +595,7 @@ def _windows(draft: _Draft, fields: Fields, success: Fields, regression: Fields,
     if said.regression is not None and said.regression_for > said.within:
         complain(
             regression.key("for"),
-            f"regression.for ({in_words(said.regression_for)}) is longer than verify.within ({within})",
+            f"regression.for ({as_written(said.regression_for)}) is longer than verify.within ({within})",
         )
 
 

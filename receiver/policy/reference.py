@@ -8,8 +8,7 @@ from receiver.policy.grammar import KINDS, METADATA, PURPOSE, Key, tables
 
 HEAD = """# Every key of a policy file
 
-Made by `stanch policy schema --reference`, from the same list as the editor's schema. How to write one
-is told in [writing a policy](writing-a-policy.md).
+Made by `stanch policy schema --format markdown`, from the same list as the editor's schema.
 
 A file has `apiVersion: stanch/v1`, a `kind`, `metadata` and a `spec`. Durations are written `90s`, `5m`,
 `1h30m`, `7d`. A key in **bold** must be there.

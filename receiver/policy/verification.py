@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from receiver.domain.durations import in_words
 from receiver.domain.plans import Verification
 from receiver.domain.severity import Severity
 from receiver.policy.expressions import Truth, evaluate
@@ -62,29 +63,30 @@ def judge(
     if rules.regression is not None:
         worse = _trailing(rules.regression, recent, bad)
         if worse and worse[-1][0] - worse[0][0] >= rules.regression_for:
-            return Verdict(Outcome.WORSE, f"{rules.regression} for {_words(rules.regression_for)}")
+            return Verdict(Outcome.WORSE, f"{rules.regression} for {in_words(rules.regression_for)}")
     good = _trailing(rules.success, recent, bad, over_gaps=True)
     if good and good[-1][0] - good[0][0] >= rules.success_for and len(good) >= rules.min_samples:
         return Verdict(
-            Outcome.IMPROVED, f"{rules.success} for {_words(rules.success_for)} over {len(good)} samples"
+            Outcome.IMPROVED, f"{rules.success} for {in_words(rules.success_for)} over {len(good)} samples"
         )
     deadline = since + rules.within
     if now < deadline:
         held = good[-1][0] - good[0][0] if good else timedelta(0)
-        sentence = f"{rules.success} held for {_words(held)} of {_words(rules.success_for)}"
+        sentence = f"{rules.success} held for {in_words(held)} of {in_words(rules.success_for)}"
         return Verdict(Outcome.WAIT, sentence, min(now + rules.every, deadline))
     decided = [
         point for point in recent if evaluate(rules.success, {**point[1], **bad})[0] is not Truth.UNKNOWN
     ]
     failed = [point for point in decided if evaluate(rules.success, {**point[1], **bad})[0] is Truth.FALSE]
+    within = in_words(rules.within)
     if len(decided) < rules.min_samples or not failed:
         return Verdict(
             Outcome.INCONCLUSIVE,
-            f"{len(decided)} samples with data within {_words(rules.within)}; {rules.min_samples} are needed",
+            f"{len(decided)} samples with data within {within}; {rules.min_samples} are needed",
         )
     return Verdict(
         Outcome.NOT_IMPROVED,
-        f"{rules.success} failed at {len(failed)} of {len(decided)} samples within {_words(rules.within)}",
+        f"{rules.success} failed at {len(failed)} of {len(decided)} samples within {within}",
     )
 
 
@@ -95,11 +97,12 @@ def monitoring_window(severity: Severity | None, scenario: timedelta) -> timedel
     )
 
 
-def holds_now(
-    rules: Verification, point: Mapping[str, float | None], baseline: Mapping[str, float | None]
+def holds_through(
+    rules: Verification, points: Sequence[Point], baseline: Mapping[str, float | None]
 ) -> Truth:
-    """Whether the patient is well at this one sample; unknown without data."""
-    return evaluate(rules.success, {**point, "baseline": dict(baseline)})[0]
+    """Whether the patient is well at the last of these samples and ill at none; unknown without data."""
+    truths = [evaluate(rules.success, {**point, "baseline": dict(baseline)})[0] for _, point in points]
+    return Truth.FALSE if Truth.FALSE in truths else truths[-1]
 
 
 def thinned(points: Sequence[Point], since: datetime) -> tuple[tuple[float, Mapping[str, float | None]], ...]:
@@ -129,8 +132,3 @@ def _trailing(
             break
         run.append(point)
     return run[::-1]
-
-
-def _words(duration: timedelta) -> str:
-    seconds = int(duration.total_seconds())
-    return f"{seconds // 60}m" if seconds and seconds % 60 == 0 else f"{seconds}s"

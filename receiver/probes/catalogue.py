@@ -9,6 +9,7 @@ from typing import Any
 from receiver.domain.plans import ObjectRef
 from receiver.domain.remediation import ClusterReader
 from receiver.probes import owners, rollouts
+from receiver.probes.bounds import bounded
 
 FACTS: Mapping[str, Mapping[str, Any]] = {"rollout-history": rollouts.FACTS, "owners": owners.FACTS}
 
@@ -16,7 +17,15 @@ FACTS: Mapping[str, Mapping[str, Any]] = {"rollout-history": rollouts.FACTS, "ow
 async def run(
     probe: str, cluster: ClusterReader, target: ObjectRef, *, first_bad_at: datetime | None, now: datetime
 ) -> Any:
-    """The facts of one probe. Raises what the door raises, and KeyError for an unknown probe."""
+    """The facts of one probe, their lists bounded. Raises what the door raises, and KeyError for an unknown
+    probe.
+    """
+    return bounded(await _look(probe, cluster, target, first_bad_at=first_bad_at, now=now))
+
+
+async def _look(
+    probe: str, cluster: ClusterReader, target: ObjectRef, *, first_bad_at: datetime | None, now: datetime
+) -> Any:
     if probe == "rollout-history":
         return await rollouts.look(cluster, target, first_bad_at=first_bad_at, now=now)
     if probe == "owners":

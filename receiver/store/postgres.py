@@ -7,6 +7,7 @@ pool. READ COMMITTED throughout: what must not race takes the gate first and rea
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import insert
@@ -22,8 +23,23 @@ T = TypeVar("T")
 
 BATCH = 400
 WRITERS = 2
-# A statement that waits longer than this for a row means a stuck neighbour; better to fail and retry.
-LOCK_TIMEOUT_MS = 8000
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How many sessions are kept, and how long is waited, in seconds, before the store counts as away."""
+
+    sessions: int = 8
+    extra_sessions: int = 4
+    connect: float = 5.0
+    # All sessions are busy.
+    session: float = 5.0
+    # A statement that waits longer than this for a row means a stuck neighbour; better to fail and retry.
+    lock: float = 8.0
+    statement: float = 30.0
+
+
+USUAL = Patience()
 
 
 class PostgresStore:
@@ -107,22 +123,22 @@ class PostgresStore:
                 self._kept.task_done()
 
 
-def open_postgres(url: str) -> PostgresStore:
+def open_postgres(url: str, patience: Patience = USUAL) -> PostgresStore:
     """A pool on ``postgresql://...``; connects when first used."""
     engine = create_async_engine(
         async_url(url),
-        pool_size=8,
-        max_overflow=4,
-        pool_timeout=5,
+        pool_size=patience.sessions,
+        max_overflow=patience.extra_sessions,
+        pool_timeout=patience.session,
         pool_pre_ping=False,
         pool_recycle=1800,
         query_cache_size=2000,
         connect_args={
-            "timeout": 5,
-            "command_timeout": 30,
+            "timeout": patience.connect,
+            "command_timeout": patience.statement,
             "server_settings": {
                 "application_name": "stanch",
-                "lock_timeout": str(LOCK_TIMEOUT_MS),
+                "lock_timeout": str(round(patience.lock * 1000)),
                 "idle_in_transaction_session_timeout": "30000",
             },
         },

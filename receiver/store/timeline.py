@@ -7,7 +7,8 @@ incident as it is *now*, so that neither erases the other.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -17,7 +18,15 @@ from sqlalchemy import Connection, Row, Update, bindparam, case, func, insert, s
 
 from receiver.domain.canonical import canonical
 from receiver.domain.errors import NotFound
-from receiver.domain.events import Event, Recorded, event_text, read_event
+from receiver.domain.events import (
+    MAX_BODY_BYTES,
+    Event,
+    Recorded,
+    event_text,
+    excerpt_text,
+    read_event,
+    whole_of,
+)
 from receiver.domain.incidents import Incident, apply, read_snapshot, snapshot_text
 from receiver.store.engine import insert as insert_or
 from receiver.store.schema import facts, incident_events, incidents
@@ -170,6 +179,8 @@ def append(
         recorded = Recorded(seq=incident.last_seq + 1, at=at, actor=actor, event=event)
         incident = apply(incident, recorded)
         text = event_text(event)
+        if len(text.encode()) > MAX_BODY_BYTES:
+            text = excerpt_text(event, _keep(tx, text, at=at))
         rows.append(
             {
                 "incident_id": incident.id,
@@ -208,16 +219,30 @@ def append(
     )
 
 
-def timeline(tx: Connection, incident_id: int, *, after: int = 0, limit: int = 10_000) -> list[Recorded]:
-    """The incident's events in order; one whose body retention dropped is left out."""
+def timeline(
+    tx: Connection, incident_id: int, *, after: int = 0, limit: int = 10_000, whole: bool = True
+) -> list[Recorded]:
+    """The incident's events in order; one whose body retention dropped is left out.
+
+    ``whole`` brings back those that are too large for a body, as far as retention kept them: replayed, they
+    are the snapshot.
+    """
     rows = tx.execute(
         select(incident_events)
         .where(incident_events.c.incident_id == incident_id, incident_events.c.seq > after)
         .order_by(incident_events.c.seq)
         .limit(limit)
-    )
+    ).all()
+    names = {row.seq: whole_of(row.body) for row in rows if row.body is not None}
+    kept = _kept(tx, {name for name in names.values() if name is not None}) if whole else {}
     return [
-        Recorded(seq=row.seq, at=moment(row.at), actor=row.actor, event=read_event(row.body))
+        Recorded(
+            seq=row.seq,
+            at=moment(row.at),
+            actor=row.actor,
+            event=read_event(kept.get(names[row.seq] or "", row.body)),
+            whole=names[row.seq],
+        )
         for row in rows
         if row.body is not None
     ]
@@ -225,15 +250,38 @@ def timeline(tx: Connection, incident_id: int, *, after: int = 0, limit: int = 1
 
 def store_facts(tx: Connection, found: Any, *, at: datetime) -> str:
     """Keep facts aside, once for each content, and return their hash."""
-    text = canonical(found)
+    return _keep(tx, canonical(found), at=at)
+
+
+def _keep(tx: Connection, text: str, *, at: datetime) -> str:
     name = hashlib.sha256(text.encode()).hexdigest()
     tx.execute(_keep_facts(tx.dialect.name), {"hash": name, "body": text, "created_at": seconds(at)})
     return name
 
 
+def load_facts(tx: Connection, name: str) -> str:
+    """The facts of that name, or the whole of an excerpt, as they were kept. Raises NotFound."""
+    # PostgreSQL takes no NUL, not even to compare with.
+    known = re.fullmatch(r"[0-9a-f]{64}", name) is not None
+    text = tx.execute(select(facts.c.body).where(facts.c.hash == name)).scalar() if known else None
+    if text is None:
+        raise NotFound("there are no facts of that name, or they were dropped after their time")
+    return str(text)
+
+
 @cache
 def _keep_facts(dialect: str) -> Any:
-    return insert_or(dialect, facts).on_conflict_do_nothing(index_elements=["hash"])
+    statement = insert_or(dialect, facts)
+    # As young as its youngest reference: retention must not take what is being referred to.
+    younger = {"created_at": statement.excluded.created_at}
+    return statement.on_conflict_do_update(index_elements=["hash"], set_=younger)
+
+
+def _kept(tx: Connection, names: Collection[str]) -> dict[str, str]:
+    if not names:
+        return {}
+    rows = tx.execute(select(facts.c.hash, facts.c.body).where(facts.c.hash.in_(sorted(names))))
+    return {row.hash: row.body for row in rows}
 
 
 def count_open(tx: Connection) -> int:

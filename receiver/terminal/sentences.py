@@ -111,6 +111,7 @@ _WORDS: Mapping[str, Callable[[Event], str]] = {
     "AlertFired": _alert,
     "AlertResolved": lambda e: f"an alert ended at {moment(e.get('ends_at'))} ({e.get('how', 'resolved')})",
     "AlertHeld": lambda e: f"whether it still fires cannot be told: {e.get('reason')}",
+    "HoldEnded": lambda _: "the sources can tell again whether it fires",
     "Reopened": lambda e: "the same thing fires again",
     "Classified": _classified,
     "SeveritySet": lambda e: f"{e.get('by')} says {e.get('severity')}: {e.get('reason')}",

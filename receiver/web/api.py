@@ -152,11 +152,18 @@ async def show_timeline(request: web.Request) -> web.Response:
 
     def body(tx: Any) -> Any:
         timeline.load(tx, number)
-        return timeline.timeline(tx, number, after=after, limit=MAX_PAGE * 5)
+        return timeline.timeline(tx, number, after=after, limit=MAX_PAGE * 5, whole=False)
 
     recorded = await request.app[WORLD].store.read(body)
     following = recorded[-1].seq if len(recorded) == MAX_PAGE * 5 else None
     return _items([recorded_view(one) for one in recorded], following)
+
+
+async def show_facts(request: web.Request) -> web.Response:
+    """`GET /api/v1/facts/{hash}`: what an event names by its ``whole`` or its ``facts_hash``."""
+    name = request.match_info["hash"]
+    text = await request.app[WORLD].store.read(lambda tx: timeline.load_facts(tx, name))
+    return web.Response(text=text, content_type="application/json")
 
 
 async def list_plans(request: web.Request) -> web.Response:

@@ -50,6 +50,12 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/api/v1/incidents/{id}/severity", api.set_severity, "Say how bad it is", body=api.NewSeverity
     ),
+    Route(
+        "GET",
+        "/api/v1/facts/{hash}",
+        api.show_facts,
+        "What an event was too large for, or what was found",
+    ),
     Route("GET", "/api/v1/plans", api.list_plans, "Plans, newest first"),
     Route("GET", "/api/v1/plans/{id}", api.show_plan, "One plan, as its approver must see it"),
     Route("GET", "/api/v1/plans/{id}/target", api.show_target, "The plan's object as it is now"),

@@ -56,12 +56,13 @@ def _progress(plan: dict[str, Any]) -> dict[str, Any]:
 
 
 def recorded_view(recorded: Recorded) -> dict[str, Any]:
-    """One event of a timeline."""
+    """One event of a timeline; an excerpt names the whole one."""
+    whole = {} if recorded.whole is None else {"whole": recorded.whole}
     return {
         "seq": recorded.seq,
         "at": recorded.at.isoformat(),
         "actor": recorded.actor,
-        "event": json.loads(event_text(recorded.event)),
+        "event": {**json.loads(event_text(recorded.event)), **whole},
     }
 
 

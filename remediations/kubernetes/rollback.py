@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from receiver.domain.durations import in_words
 from receiver.domain.plans import (
     ApprovalDefault,
     Draft,
@@ -185,7 +186,7 @@ def _why_not(
         return "the release is marked as an irreversible migration"
     age = now - current.created_at
     if age > YOUNGER_THAN:
-        return f"{current.name} runs since {_words(age)}; a release older than 2 h is not the likely cause"
+        return f"{current.name} runs since {in_words(age)}; a release older than 2 h is not the likely cause"
     if bad_since is None:
         return "when it went bad is not known"
     if current.created_at > bad_since + SAMPLE_SLACK:
@@ -206,7 +207,9 @@ def _draft(
     wanted = int(deployment["spec"].get("replicas", 1))
     ready = int(deployment.get("status", {}).get("readyReplicas", 0))
     before_bad = (
-        "" if bad_since is None else f", {_words(bad_since - current.created_at)} before the first bad sample"
+        ""
+        if bad_since is None
+        else f", {in_words(bad_since - current.created_at)} before the first bad sample"
     )
     notes = ["that the image can still be pulled is not checked; pods that run stay until new ones are ready"]
     return Draft(
@@ -219,15 +222,8 @@ def _draft(
             ),
         ),
         summary=f"roll {target} back to {good.image} ({good.name}, revision {good.number})",
-        why=f"{current.image} was released {_words(now - current.created_at)} ago{before_bad}; {proof}",
+        why=f"{current.image} was released {in_words(now - current.created_at)} ago{before_bad}; {proof}",
         blast_radius=f"all {wanted} pods restart ({ready} are ready now), by rolling update",
         notes=tuple(notes),
         undo_sentence="undone by putting the present template back",
     )
-
-
-def _words(duration: timedelta) -> str:
-    seconds = max(0, int(duration.total_seconds()))
-    if seconds < 120:
-        return f"{seconds} s"
-    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"

@@ -1,10 +1,9 @@
-"""Help is complete, says what one would type, and answers at once."""
+"""Help is complete, says what one would type, and loads nothing that it does not need."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -74,15 +73,3 @@ def test_help_loads_neither_a_kubernetes_client_nor_a_store(words: tuple[str, ..
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "Usage" in done.stdout
     assert (done.returncode, done.stderr.strip()) == (0, "")
-
-
-def test_help_answers_within_half_a_second() -> None:
-    def took() -> float:
-        start = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "receiver.cli.main", "--help"], stdout=subprocess.DEVNULL, check=True
-        )
-        return time.perf_counter() - start
-
-    # The best of a few: a busy machine is not what is measured.
-    assert min(took() for _ in range(5)) < 0.5

@@ -7,21 +7,18 @@ One of them listens for no peer; two of them gossip on loopback (``alertmanager_
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import aiohttp
 import pytest
-from real_process import DEBIAN_PARTS, NotReadyError, RealProcess, free_port, need_binary
+from real_process import DEBIAN_PARTS, NotReadyError, free_port, need_binary
+from real_server import START_PATIENCE_S, RealServer, go_duration
 
-START_PATIENCE_S = 15.0
 # Compiled into Debian's build, which does not start without them.
 DEBIAN_TEMPLATES = Path("/usr/share/prometheus/alertmanager")
 
@@ -99,8 +96,10 @@ class PostedAlert:
         return body
 
 
-class RealAlertmanager:
-    """One Alertmanager process with its own data directory; ``start`` again continues from that data."""
+class RealAlertmanager(RealServer):
+    """One Alertmanager. Stopped in order, it keeps its notification log and its silences."""
+
+    name = "alertmanager"
 
     def __init__(
         self,
@@ -110,66 +109,19 @@ class RealAlertmanager:
         gossip_port: int | None = None,
         peer_ports: Sequence[int] = (),
     ) -> None:
+        super().__init__(folder, need_alertmanager())
         self.settings = settings
-        self._binary = need_alertmanager()
-        self._folder = folder
         self._gossip_port = gossip_port
         self._peer_ports = tuple(peer_ports)
-        self._process: RealProcess | None = None
-        self.port = free_port()
-
-    @property
-    def url(self) -> str:
-        """The base address of its API."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def running(self) -> bool:
-        """Whether the process lives."""
-        return self._process is not None and self._process.running
-
-    async def __aenter__(self) -> Self:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
-
-    async def start(self) -> None:
-        """Start on the same port and data as before, and return when it is ready."""
-        assert not self.running, "it runs already"
-        self._write_config()
-        self._process = RealProcess(self._command(), log=self._folder / "alertmanager.log")
-        try:
-            await wait_until_ready(self._process, f"{self.url}/-/ready", START_PATIENCE_S)
-        except BaseException:
-            self._process.kill()
-            raise
-
-    async def stop(self) -> None:
-        """SIGTERM: the notification log and the silences are written before it ends."""
-        if self._process is not None:
-            await self._process.stop_soon()
-            self._process = None
-
-    def kill(self) -> None:
-        """SIGKILL: what was not yet on disk is forgotten."""
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
 
     async def reload(self, settings: AlertmanagerSettings | None = None) -> None:
         """Read the configuration again, changed or not; returns when the new one is in force."""
         self.settings = settings or self.settings
-        self._write_config()
-        await self._request("POST", "/-/reload")
+        await self._reload()
 
     async def post_alerts(self, *alerts: PostedAlert) -> None:
         """Inject alerts as Prometheus would."""
-        await self._request("POST", "/api/v2/alerts", [alert.as_json() for alert in alerts])
+        await self.request("POST", "/api/v2/alerts", [alert.as_json() for alert in alerts])
 
     async def resolve(self, *alerts: PostedAlert) -> None:
         """Post the same alerts again as ended just now."""
@@ -179,18 +131,18 @@ class RealAlertmanager:
 
     async def alerts(self, **parameters: str) -> list[dict[str, Any]]:
         """``GET /api/v2/alerts``; parameters such as ``silenced="false"`` or ``receiver="stanch"``."""
-        answer: list[dict[str, Any]] = await self._request("GET", "/api/v2/alerts", parameters=parameters)
+        answer: list[dict[str, Any]] = await self.request("GET", "/api/v2/alerts", parameters=parameters)
         return answer
 
     async def status(self) -> dict[str, Any]:
         """``GET /api/v2/status``: version, uptime, cluster and the configuration in force."""
-        answer: dict[str, Any] = await self._request("GET", "/api/v2/status")
+        answer: dict[str, Any] = await self.request("GET", "/api/v2/status")
         return answer
 
     async def silence(self, matchers: Mapping[str, str], duration: timedelta, comment: str = "test") -> str:
         """Silence what has all these labels, from now on; returns the silence's id."""
         now = datetime.now(UTC)
-        answer = await self._request(
+        answer = await self.request(
             "POST",
             "/api/v2/silences",
             {
@@ -208,26 +160,17 @@ class RealAlertmanager:
 
     async def expire_silence(self, silence_id: str) -> None:
         """End a silence now."""
-        await self._request("DELETE", f"/api/v2/silence/{silence_id}")
+        await self.request("DELETE", f"/api/v2/silence/{silence_id}")
 
-    def log_tail(self) -> str:
-        """The end of its log, for a failing test's message."""
-        return "" if self._process is None else self._process.log_tail()
-
-    def _command(self) -> list[str]:
+    def _flags(self) -> list[str]:
         gossip = "" if self._gossip_port is None else f"127.0.0.1:{self._gossip_port}"
-        command = [
-            str(self._binary),
-            f"--config.file={self._folder / 'alertmanager.yml'}",
+        flags = [
             f"--storage.path={self._folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{self.port}",
-            f"--web.external-url={self.url}",
-            "--web.route-prefix=/",
             # Empty means no gossip at all; by default it would bind every interface.
             f"--cluster.listen-address={gossip}",
         ]
         if gossip:
-            command += [
+            flags += [
                 f"--cluster.advertise-address={gossip}",
                 f"--cluster.peer-timeout={go_duration(self.settings.peer_timeout)}",
                 # It notifies nobody before gossip has settled, which it looks at every 10 such intervals.
@@ -235,30 +178,12 @@ class RealAlertmanager:
                 "--cluster.pushpull-interval=1s",
                 *(f"--cluster.peer=127.0.0.1:{port}" for port in self._peer_ports),
             ]
-        return command
+        return flags
 
-    def _write_config(self) -> None:
+    def _config(self) -> Mapping[str, Any]:
         credentials = self._folder / "credentials"
         credentials.write_text(self.settings.bearer_token)
-        config = self.settings.as_config(credentials)
-        (self._folder / "alertmanager.yml").write_text(json.dumps(config, indent=1))  # YAML reads JSON
-
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        parameters: Mapping[str, str] | None = None,
-    ) -> Any:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
-            session.request(method, self.url + path, json=body, params=parameters) as response,
-        ):
-            text = await response.text()
-            if response.status != 200:
-                raise AssertionError(f"{method} {path}: {response.status} {text}")
-            return json.loads(text) if text.startswith(("{", "[")) else None
+        return self.settings.as_config(credentials)
 
 
 def need_alertmanager() -> Path:
@@ -293,23 +218,3 @@ async def eventually_peers(members: Iterable[RealAlertmanager], patience_s: floa
         if time.monotonic() > deadline:
             raise NotReadyError(f"the peers did not find each other: {clusters}")
         await asyncio.sleep(0.05)
-
-
-async def wait_until_ready(process: RealProcess, url: str, patience_s: float) -> None:
-    """Return when ``url`` answers 200; raises ``NotReadyError`` with the log when it never does."""
-    deadline = time.monotonic() + patience_s
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
-        while process.running and time.monotonic() < deadline:
-            try:
-                async with session.get(url) as response:
-                    if response.status == 200:
-                        return
-            except (aiohttp.ClientError, TimeoutError):
-                pass
-            await asyncio.sleep(0.03)
-    raise NotReadyError(f"{url} was not ready within {patience_s} s:\n{process.log_tail()}")
-
-
-def go_duration(duration: timedelta) -> str:
-    """A duration in the notation of Prometheus and Alertmanager."""
-    return f"{round(duration.total_seconds() * 1000)}ms"

@@ -6,7 +6,6 @@ The intervals are 500 ms: long enough for two samples to make a rate, short enou
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,10 +14,9 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-import aiohttp
 from aiohttp import web
-from real_alertmanager import START_PATIENCE_S, go_duration, wait_until_ready
-from real_process import RealProcess, free_port, need_binary
+from real_process import need_binary
+from real_server import RealServer, go_duration
 
 
 class Metrics:
@@ -108,68 +106,19 @@ class PrometheusSettings:
         }
 
 
-class RealPrometheus:
-    """One Prometheus process with its own data directory; ``start`` again continues from that data."""
+class RealPrometheus(RealServer):
+    """One Prometheus."""
+
+    name = "prometheus"
 
     def __init__(self, folder: Path, settings: PrometheusSettings) -> None:
+        super().__init__(folder, need_binary("prometheus"))
         self.settings = settings
-        self._binary = need_binary("prometheus")
-        self._folder = folder
-        self._process: RealProcess | None = None
-        self.port = free_port()
-
-    @property
-    def url(self) -> str:
-        """The base address of its API."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def running(self) -> bool:
-        """Whether the process lives."""
-        return self._process is not None and self._process.running
-
-    async def __aenter__(self) -> Self:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
-
-    async def start(self) -> None:
-        """Start on the same port and data as before, and return when it is ready."""
-        assert not self.running, "it runs already"
-        self._write_config()
-        self._process = RealProcess(self._command(), log=self._folder / "prometheus.log")
-        try:
-            await wait_until_ready(self._process, f"{self.url}/-/ready", START_PATIENCE_S)
-        except BaseException:
-            self._process.kill()
-            raise
-
-    async def stop(self) -> None:
-        """SIGTERM, and SIGKILL if that does not help."""
-        if self._process is not None:
-            await self._process.stop_soon()
-            self._process = None
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
 
     async def reload(self, settings: PrometheusSettings | None = None) -> None:
         """Read the configuration and the rules again; returns when they are in force."""
         self.settings = settings or self.settings
-        self._write_config()
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
-            session.post(f"{self.url}/-/reload") as response,
-        ):
-            assert response.status == 200, await response.text()
+        await self._reload()
 
     async def query(self, expression: str) -> list[dict[str, Any]]:
         """The instant vector that ``expression`` gives now."""
@@ -179,32 +128,18 @@ class RealPrometheus:
 
     async def get(self, path: str, **parameters: str) -> Any:
         """The ``data`` of one API answer."""
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
-            session.get(self.url + path, params=parameters) as response,
-        ):
-            answer = await response.json()
-            assert answer["status"] == "success", answer
-            return answer["data"]
+        answer = await self.request("GET", path, parameters=parameters)
+        assert answer["status"] == "success", answer
+        return answer["data"]
 
-    def log_tail(self) -> str:
-        """The end of its log, for a failing test's message."""
-        return "" if self._process is None else self._process.log_tail()
-
-    def _command(self) -> list[str]:
+    def _flags(self) -> list[str]:
         return [
-            str(self._binary),
-            f"--config.file={self._folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={self._folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{self.port}",
-            f"--web.external-url={self.url}",
-            "--web.route-prefix=/",
             "--web.enable-lifecycle",
             f"--rules.alert.resend-delay={go_duration(self.settings.resend_delay)}",
         ]
 
-    def _write_config(self) -> None:
+    def _config(self) -> Mapping[str, Any]:
         own_rules = self._folder / "rules.yml"
         own_rules.write_text(self.settings.rules or "groups: []\n")
-        config = self.settings.as_config(own_rules)
-        (self._folder / "prometheus.yml").write_text(json.dumps(config, indent=1))  # YAML reads JSON
+        return self.settings.as_config(own_rules)

@@ -11,11 +11,12 @@ from harness import Harness, harness
 from stories import approve, noticed, resolved
 
 from receiver.domain.errors import Conflict, NotAllowed, NotFound
+from receiver.domain.events import ApprovalRequested
 from receiver.domain.incidents import PlanState
 from receiver.domain.plans import ApprovalRule, Risk
 from receiver.pipeline import people
 from receiver.pipeline.telling import deliver
-from receiver.store import effects
+from receiver.store import effects, timeline
 from receiver.store.engine import Store
 
 
@@ -135,6 +136,67 @@ async def test_a_flapping_alert_suspends_the_request_and_brings_it_back(store: S
         await approve(h)
         await h.work()
         assert h.demo.real_writes == 1
+
+
+async def asked(h: Harness) -> list[tuple[str, int, tuple[str, ...]]]:
+    """Every request so far: which plan, in which round, whom."""
+    events = [event for event in await h.events() if isinstance(event, ApprovalRequested)]
+    return [(event.plan_id, event.round, event.groups) for event in events]
+
+
+async def test_each_unanswered_round_asks_the_next_group_a_quarter_half_and_one_hour_later(
+    store: Store,
+) -> None:
+    async with harness(store) as h:
+        await noticed(h)
+        begin = h.clock.now()
+        await h.pass_time(timedelta(minutes=80), step=timedelta(minutes=1))
+        assert await asked(h) == [
+            ("P-1", 1, ("oncall",)),
+            ("P-1", 2, ("sre",)),
+            ("P-1", 3, ("oncall", "sre")),
+        ]
+        recorded = await h.world.store.read(lambda tx: timeline.timeline(tx, 1))
+        at = [one.at - begin for one in recorded if isinstance(one.event, ApprovalRequested)]
+        assert [round(each.total_seconds() / 60) for each in at] == [0, 30, 75]
+
+
+async def test_a_flapping_alert_uses_up_no_round_and_keeps_what_was_said(store: Store) -> None:
+    async with harness(store, policies=with_rule(count=2)) as h:  # type: ignore[arg-type]
+        started = await noticed(h)
+        await people.approve_plan(h.world, "P-1", CAROL, digest=None, reason="")
+        for _ in range(5):
+            await resolved(h, started)
+            await h.pass_time(timedelta(seconds=30))
+            started = h.clock.now()
+            await h.deliver(notification(alert(starts_at=started)))
+            await h.work()
+        assert {round_ for _, round_, _ in await asked(h)} == {1}
+        answered = await people.approve_plan(h.world, "P-1", DAVE, digest=None, reason="")
+        assert (answered.state, answered.approvals) == ("approved", 2)
+
+
+async def test_an_edited_policy_is_asked_about_in_the_round_that_was_left_open(store: Store) -> None:
+    async with harness(store) as h:
+        await noticed(h)
+        await h.pass_time(timedelta(minutes=31), step=timedelta(minutes=1))
+        h.reload(policies(policy(hash="h2"), hash="set2"))
+        await h.pass_time(timedelta(minutes=2))
+        assert await asked(h) == [
+            ("P-1", 1, ("oncall",)),
+            ("P-1", 2, ("sre",)),
+            ("P-2", 2, ("sre",)),
+        ]
+
+
+async def test_nobody_is_asked_about_a_plan_whose_policy_was_edited_since(store: Store) -> None:
+    async with harness(store) as h:
+        await noticed(h)
+        await h.pass_time(timedelta(minutes=16), step=timedelta(minutes=1))
+        assert await state(h) is PlanState.EXPIRED
+        h.reload(policies(policy(hash="h2"), hash="set2"))
+        await h.pass_time(timedelta(minutes=20), step=timedelta(minutes=1))
+        assert await asked(h) == [("P-1", 1, ("oncall",)), ("P-2", 2, ("sre",))]
 
 
 async def test_an_autoscaler_that_moves_replicas_leaves_a_waiting_rollback_approvable(store: Store) -> None:

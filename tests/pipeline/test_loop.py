@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from builders import CAROL, alert, notification
-from harness import harness
+from builders import CAROL, alert, labels, notification
+from harness import Harness, harness
 
 from receiver.domain.incidents import Status
 from receiver.domain.severity import Severity
@@ -51,3 +51,36 @@ async def test_a_bad_release_is_rolled_back_once_verified_and_closed(store: Stor
             "ReadyToResolve",
             "Resolved",
         ]
+
+
+async def test_a_relapse_that_nobody_saw_begins_the_window_anew(store: Store) -> None:
+    """The service was down while it happened, and no alert of it arrived."""
+    async with harness(store) as h:
+        started = h.clock.now()
+        await h.deliver(notification(alert(starts_at=started, with_labels=labels(severity="warning"))))
+        await h.work()
+        ended = alert(
+            status="resolved",
+            starts_at=started,
+            ends_at=h.clock.now(),
+            with_labels=labels(severity="warning"),
+        )
+        await h.deliver(notification(ended))
+        await h.work()
+        assert (await h.incident()).monitoring_until == h.clock.now() + timedelta(minutes=15)
+        h.demo.release_bad()
+        await unattended(h, timedelta(minutes=4))
+        good = h.demo.scenario.manifest(h.demo.scenario.good)["spec"]["template"]
+        h.demo.api.change("deployments", "greenlang", "greenlang-api", {"spec": {"template": good}})
+        await unattended(h, timedelta(minutes=12))
+        await h.work()
+        assert (await h.kinds())[-1] == "MonitoringInterrupted"
+        await h.pass_time(timedelta(minutes=16))
+        assert (await h.kinds())[-2:] == ["MonitoringStarted", "Resolved"]
+
+
+async def unattended(h: Harness, duration: timedelta) -> None:
+    """Time passes for the world and not for the service."""
+    for _ in range(int(duration.total_seconds() / 15)):
+        await h.clock.advance(timedelta(seconds=15))
+        h.demo.api.reconcile()

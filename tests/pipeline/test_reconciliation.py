@@ -183,10 +183,16 @@ class Story:
 
 
 @asynccontextmanager
-async def story(store: Store, *, managers: int = 1, receiver: str | None = "stanch") -> AsyncIterator[Story]:
+async def story(
+    store: Store,
+    *,
+    managers: int = 1,
+    receiver: str | None = "stanch",
+    with_scenario: str = "inc-001",
+) -> AsyncIterator[Story]:
     """A healthy world in which the service asks this many Alertmanagers."""
     async with AsyncExitStack() as stack:
-        h = await stack.enter_async_context(harness(store))
+        h = await stack.enter_async_context(harness(store, with_scenario=with_scenario))
         session = await stack.enter_async_context(aiohttp.ClientSession())
         sources = [
             await stack.enter_async_context(SettableAlertmanager(h.clock.now())) for _ in range(managers)
@@ -541,6 +547,102 @@ async def test_an_incident_that_cannot_be_told_says_stale_and_why_once(
         assert len(await s.held()) <= 2
 
 
+async def silent_for_a_while(s: Story) -> None:
+    await one_peer_is_silent(s)
+    for manager in s.managers:
+        manager.silent = False
+        manager.put(labels(), s.now() - 5 * MINUTE)
+
+
+async def prometheus_comes_back(s: Story) -> None:
+    await prometheus_is_down(s)
+    s.h.demo.prometheus.faults.down = False
+
+
+async def restarted_and_heard_of_it_again(s: Story) -> None:
+    since = await s.fires(ago=5 * MINUTE)
+    await s.rounds(1)
+    s.manager.restart(s.now())
+    await s.rounds(2)
+    s.manager.put(labels(), since)
+
+
+async def doubted_and_somebody_can_be_asked_again(s: Story) -> None:
+    await doubted_and_nobody_to_ask(s)
+    s.manager.silent = s.h.demo.prometheus.faults.down = False
+
+
+async def posted_by_hand_and_doubted(s: Story) -> None:
+    """No source ever listed it, so its absence says nothing; the doubt alone held it."""
+    since = s.now() - 5 * MINUTE
+    await s.deliver(since)
+    await s.deliver(since, ended=s.now())
+    await s.h.pass_time(timedelta(seconds=5))
+    await s.deliver(since)
+    s.manager.silent = s.h.demo.prometheus.faults.down = True
+    await s.rounds(3)
+    s.manager.silent = s.h.demo.prometheus.faults.down = False
+
+
+@pytest.mark.parametrize(
+    ("happens", "managers"),
+    [
+        pytest.param(silent_for_a_while, 2, id="the silent peer lists it again"),
+        pytest.param(prometheus_comes_back, 1, id="Prometheus answers, and it is missing"),
+        pytest.param(restarted_and_heard_of_it_again, 1, id="a restarted Alertmanager lists it again"),
+        pytest.param(doubted_and_somebody_can_be_asked_again, 1, id="a doubt, and the sources are back"),
+        pytest.param(posted_by_hand_and_doubted, 1, id="of no source, and the sources are back"),
+    ],
+)
+async def test_stale_ends_once_the_sources_can_tell_again_and_is_said_once(
+    store: Store, happens: Callable[[Story], Awaitable[object]], managers: int
+) -> None:
+    async with story(store, managers=managers) as s:
+        await happens(s)
+        assert (await s.incident()).stale is not None
+        assert "HoldEnded" not in await s.h.kinds()
+        await s.rounds(1)
+        incident = await s.incident()
+        assert (incident.stale, incident.firing) == (None, True)
+        await s.rounds(1)
+        assert (await s.h.kinds()).count("HoldEnded") == 1
+        assert await s.replayed(1) == await s.incident()
+
+
+async def test_stale_stays_while_one_alert_of_the_incident_cannot_be_told(store: Store) -> None:
+    async with story(store) as s:
+        since = s.now() - 5 * MINUTE
+        for name in ("api-0", "api-1"):
+            await s.fires(ago=5 * MINUTE, pod=name)
+        await s.rounds(1)
+        s.manager.restart(s.now())
+        await s.rounds(2)
+        s.manager.put(labels(pod="api-0"), since)
+        await s.rounds(2)
+        assert "HoldEnded" not in await s.h.kinds()
+        s.manager.put(labels(pod="api-1"), since)
+        await s.rounds(1)
+        assert (await s.incident()).stale is None
+
+
+async def test_metrics_that_are_missing_are_not_ended_by_the_sources_of_alerts(store: Store) -> None:
+    async with story(store) as s:
+        await s.h.fall_ill()
+        since = await s.fires(ago=2 * MINUTE)
+        await s.rounds(1)
+        s.manager.silent = True
+        s.manager.empty()
+        await s.rounds(1)
+        s.manager.silent = False
+        s.h.demo.prometheus.faults.down = True
+        await s.deliver(since, ended=s.now())
+        assert "MonitoringInterrupted" in await s.h.kinds()
+        stale = (await s.incident()).stale
+        await s.rounds(2)
+        assert stale is not None
+        assert (await s.incident()).stale == stale
+
+
 async def test_a_gone_alert_ended_when_it_was_first_missed(store: Store) -> None:
     async with story(store) as s:
         since = await s.fires(ago=5 * MINUTE)
@@ -632,3 +734,51 @@ async def test_a_round_in_which_nothing_changed_writes_no_alert(store: Store) ->
         await s.rounds(1)
         assert await s.h.world.store.read(lambda tx: intake.list_alerts(tx, before=None, limit=9)) == before
         assert await s.h.kinds() == events
+
+
+async def gone_while_watched(s: Story) -> None:
+    """A rollback is under verification when its alert is in no source any more."""
+    await s.h.fall_ill()
+    # Of a pod that Prometheus has no series of: its rule is fresh and does not fire it.
+    await s.fires(ago=2 * MINUTE, pod="api-0")
+    await approve(s.h)
+    await s.h.work()
+    await s.rounds(1)
+    s.end()
+    await s.rounds(4)
+    assert await s.alerts() == ["gone"]
+    plan = (await s.incident()).plan
+    assert plan is not None
+    assert plan.state.value in ("executed", "watched")
+
+
+async def test_a_gone_alert_is_no_cure_of_a_patient_who_is_still_sick(store: Store) -> None:
+    async with story(store, with_scenario="inc-001-not-helping") as s:
+        await gone_while_watched(s)
+        await s.h.pass_time(timedelta(hours=2), step=MINUTE)
+        kinds = await s.h.kinds()
+        assert "StillSick" in kinds
+        assert not {"Verified", "MonitoringStarted", "ReadyToResolve", "Resolved"} & set(kinds)
+
+
+async def test_a_gone_alert_is_no_cure_while_nobody_can_look(store: Store) -> None:
+    async with story(store) as s:
+        await gone_while_watched(s)
+        s.h.demo.prometheus.faults.down = True
+        await s.h.pass_time(timedelta(hours=2), step=MINUTE)
+        kinds = await s.h.kinds()
+        assert "Inconclusive" in kinds
+        assert not {"Verified", "MonitoringStarted", "ReadyToResolve", "Resolved"} & set(kinds)
+
+
+async def test_after_a_gone_alert_the_metrics_say_that_it_helped(store: Store) -> None:
+    async with story(store) as s:
+        await gone_while_watched(s)
+        await s.h.pass_time(timedelta(minutes=80), step=MINUTE)
+        kinds = [kind for kind in await s.h.kinds() if kind != "Classified"]
+        assert kinds[kinds.index("AlertResolved") :] == [
+            "AlertResolved",
+            "Verified",
+            "MonitoringStarted",
+            "ReadyToResolve",
+        ]

@@ -28,7 +28,7 @@ async def test_a_request_for_approval_says_what_who_until_when_and_how(store: St
         asked = next(body for body in h.told.bodies if body["kind"] == "ApprovalRequested")
         assert asked["plan"] == "P-1"
         assert asked["pages"]
-        assert "waits for oncall or sre until 2026-03-01T12:22:00" in asked["text"]
+        assert "waits for oncall until 2026-03-01T12:22:00" in asked["text"]
         assert "stanch approve P-1" in asked["text"]
         assert asked["link"].endswith("/api/v1/incidents/1")
 

@@ -17,6 +17,7 @@ from receiver.policy.absence import (
     is_gone,
     presence,
     settle_doubt,
+    still_held,
 )
 
 MINUTE = timedelta(minutes=1)
@@ -120,3 +121,20 @@ def test_a_doubtful_firing_is_settled_by_whoever_can_know(
     managers: Sequence[SourceSays], rule: RuleSays, becomes: Doubt
 ) -> None:
     assert settle_doubt(managers, rule) is becomes
+
+
+@pytest.mark.parametrize(
+    ("managers", "rule", "listed", "held"),
+    [
+        pytest.param([SILENT], CALM, True, True, id="its Alertmanager is silent"),
+        pytest.param([WITHOUT], CALM, True, False, id="everybody says that it is missing"),
+        pytest.param([SILENT], FIRES, True, False, id="Prometheus fires it"),
+        pytest.param([SILENT], DOWN, False, True, id="never listed, and nobody answers"),
+        pytest.param([WITHOUT], UNKNOWN_RULE, False, False, id="never listed, and everybody answers"),
+        pytest.param([YOUNG], OLD, False, False, id="never listed, and nobody could ever know"),
+    ],
+)
+def test_an_alert_is_held_while_nobody_can_tell_of_it(
+    managers: Sequence[SourceSays], rule: RuleSays, listed: bool, held: bool
+) -> None:
+    assert still_held(managers, rule, listed=listed) is held

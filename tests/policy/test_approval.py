@@ -16,6 +16,7 @@ from receiver.policy.approval import (
     approve_again,
     approve_by_rule,
     ask_again_after,
+    asked_in,
     may_approve,
 )
 
@@ -113,3 +114,22 @@ def test_an_approval_on_record_holds_for_its_plan_only() -> None:
 
 def test_people_are_asked_three_times() -> None:
     assert [ask_again_after(round_) is not None for round_ in (1, 2, 3, 4)] == [True, True, True, False]
+
+
+IN_TURN = replace(ONE, groups=("eu", "us", "sre"), in_turn=(("eu", "us"), ("sre",)))
+
+
+@pytest.mark.parametrize(
+    ("rule", "asked"),
+    [
+        (ONE, [("oncall",), ("sre",), ("oncall", "sre"), ("oncall", "sre")]),
+        (IN_TURN, [("eu", "us"), ("sre",), ("eu", "us", "sre"), ("eu", "us", "sre")]),
+        (replace(ONE, count=2), [("oncall", "sre")] * 4),
+        (ApprovalRule(groups=("sre",)), [("sre",)] * 4),
+    ],
+    ids=["one group after the other", "an approver's groups together", "a quorum: all at once", "one group"],
+)
+def test_each_round_asks_the_next_approver_and_the_last_ones_everybody(
+    rule: ApprovalRule, asked: list[tuple[str, ...]]
+) -> None:
+    assert [asked_in(rule, round_) for round_ in (1, 2, 3, 4)] == asked

@@ -159,7 +159,7 @@ def test_a_level_that_holds_since_a_moment_is_undecided_so_the_label_counts_and_
     series = {"err": err, "traffic": [(at, 20.0) for at in moments]}
     judgement = classify(RULES, series, [{"severity": "critical"}], now=NOON)
     assert (judgement.severity, judgement.decided) == (P1, False)
-    assert "holds now, but not yet for 2m" in judgement.reason
+    assert "holds now, but not yet for 2 min" in judgement.reason
 
 
 def test_too_little_traffic_leaves_it_undecided() -> None:

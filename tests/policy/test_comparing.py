@@ -72,6 +72,11 @@ def test_a_comment_is_no_difference() -> None:
             "approve.disruptive.groups", "oncall", None, Weight.STRICTER, id="one group less",
         ),
         pytest.param(
+            "disruptive: {from: [oncall, sre], count: 1}", "disruptive: {from: [sre, oncall], count: 1}",
+            "approve.disruptive.asked in turn", "oncall, then sre", "sre, then oncall", Weight.OTHER,
+            id="another order of asking",
+        ),
+        pytest.param(
             "executeWithin: 5m", "executeWithin: 10m", "approve.disruptive.executeWithin", "5m", "10m",
             Weight.LOOSER, id="a yes that counts longer",
         ),

@@ -422,6 +422,16 @@ def test_the_model_carries_the_groups_behind_the_names(good: str, loader: Loader
     assert {risk.value: rule.groups for risk, rule in rules.items()}["disruptive"] == ("sre", "platform-sre")
 
 
+def test_approvers_are_asked_in_the_order_of_the_file(good: str, loader: Loader) -> None:
+    policies = loader(good.replace("from: [sre]", "from: [sre, oncall]")).policies
+    assert policies is not None
+    rules = policies.policies[0].approve
+    assert {risk.value: rule.in_turn for risk, rule in rules.items()}["disruptive"] == (
+        ("sre", "platform-sre"),
+        ("oncall",),
+    )
+
+
 def test_verification_takes_only_the_queries_it_uses(good: str, loader: Loader) -> None:
     policies = loader(good.replace("baseline.err * 1.2", "0.5 && p95 > baseline.traffic")).policies
     assert policies is not None

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from hand_clock import NOON
 
+from receiver.domain.events import ApprovalRequested, Event, MonitoringStarted, ReadyToResolve, Resolved
 from receiver.domain.incidents import Incident, IncidentAlert, PlanProgress, PlanState, Status
+from receiver.domain.occurrences import Ending
 from receiver.domain.severity import Severity
 from receiver.policy import next_step as steps
 from receiver.policy.next_step import Record, Rest, next_step
@@ -21,9 +23,14 @@ WAITS_FOR_A_PERSON = {PlanState.UNKNOWN, PlanState.UNDO_ASKED, PlanState.INCONCL
 
 
 def incident(
-    state: PlanState | None, *, firing: bool = True, progress: dict[str, Any] | None = None, **changes: Any
+    state: PlanState | None,
+    *,
+    firing: bool = True,
+    how: Ending = Ending.RESOLVED,
+    progress: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> Incident:
-    alert = IncidentAlert("a", {}, {}, NOON, None if firing else NOON)
+    alert = IncidentAlert("a", {}, {}, NOON, None if firing else NOON, None if firing else how)
     made = None
     if state is not None:
         made = PlanProgress("P-1", "deployment.rollback", plan().digest, state, NOON, since=NOON, round=1)
@@ -85,6 +92,38 @@ def test_a_resolved_incident_rests() -> None:
     assert after(incident(None, status=Status.RESOLVED)) == Rest(None, "it is resolved")
 
 
+@pytest.mark.parametrize("looked", [False, True], ids=["not looked", "looked in vain"])
+@pytest.mark.parametrize("how", list(Ending), ids=str)
+@pytest.mark.parametrize("state", [None, *PlanState], ids=str)
+def test_that_the_alerts_ended_resolves_nothing_by_itself(
+    state: PlanState | None, how: Ending, looked: bool
+) -> None:
+    """Only a look at the metrics starts the window, and another one ends it."""
+    found = incident(state, firing=False, how=how, progress={"executed_at": NOON, "watched_since": NOON})
+    every: set[type] = {steps.CheckQuiet} if looked else set()
+    for now in (NOON, NOON + timedelta(days=7)):
+        told = after(found, now=now, looked=every)
+        ends = [event for event in told.events if ends_it(event)] if isinstance(told, Record) else []
+        assert ends == []
+
+
+def ends_it(event: Event) -> bool:
+    return isinstance(event, Resolved | ReadyToResolve | MonitoringStarted)
+
+
+def test_a_window_that_nobody_watched_to_its_end_is_looked_at_before_it_resolves() -> None:
+    """The service may have been down meanwhile."""
+    found = incident(PlanState.VERIFIED, firing=False, monitoring_until=NOON)
+    much_later = NOON + timedelta(hours=5)
+    assert after(found, now=much_later) == steps.CheckQuiet()
+    told = after(found, now=much_later, looked={steps.CheckQuiet})
+    assert isinstance(told, Record)
+    assert [event.event for event in told.events] == ["Resolved"]
+    told = after(replace(found, severity=Severity.P1), now=much_later, looked={steps.CheckQuiet})
+    assert isinstance(told, Record)
+    assert [event.event for event in told.events] == ["ReadyToResolve"]
+
+
 ROWS: dict[str, tuple[Incident, datetime, str | None, steps.Next | type | str]] = {
     "how bad is asked first": (incident(None, classified_at=None), NOON, HASH, steps.Classify),
     "and again every half minute": (incident(None), NOON + timedelta(seconds=30), HASH, steps.Classify),
@@ -111,6 +150,19 @@ ROWS: dict[str, tuple[Incident, datetime, str | None, steps.Next | type | str]] 
         NOON,
         HASH,
         "ApprovalRequested",
+    ),
+    "a changed policy is not asked about again": (
+        incident(PlanState.EXPIRED, progress={"ask_again_at": NOON + timedelta(minutes=9)}),
+        NOON,
+        "other",
+        "PlanVoided",
+    ),
+    "nor after a suspension": (incident(PlanState.SUSPENDED), NOON, "other", "PlanVoided"),
+    "what was handed over stays so, whatever the policy": (
+        incident(PlanState.EXPIRED, progress={"expired_rounds": 4}),
+        NOON,
+        "other",
+        Rest,
     ),
     "handed over in the end": (
         incident(PlanState.AWAITING, progress={"expires_at": NOON, "round": 4}),
@@ -148,12 +200,11 @@ ROWS: dict[str, tuple[Incident, datetime, str | None, steps.Next | type | str]] 
         "Escalated",
     ),
     "quiet: do the metrics agree?": (incident(None, firing=False), NOON, HASH, steps.CheckQuiet),
-    "quiet long enough": (incident(None, firing=False, monitoring_until=NOON), NOON, HASH, "Resolved"),
-    "a P1 is closed by a person": (
-        incident(None, firing=False, monitoring_until=NOON, severity=Severity.P1),
+    "quiet long enough: one more look": (
+        incident(None, firing=False, monitoring_until=NOON),
         NOON,
         HASH,
-        "ReadyToResolve",
+        steps.CheckQuiet,
     ),
     "less bad for a quarter of an hour": (
         incident(None, lower_since=NOON - timedelta(minutes=15), lower_to=Severity.P3),
@@ -182,3 +233,24 @@ def test_events_that_wait_for_people_are_recorded_once() -> None:
     told = after(replace(found, classified_at=later), now=later)
     assert isinstance(told, Rest)
     assert told.why == "P-1 helped by the metrics, but the alert still fires"
+
+
+@pytest.mark.parametrize(
+    ("state", "expired_rounds", "round_", "groups"),
+    [
+        pytest.param(PlanState.PLANNED, 0, 1, ("oncall",), id="first the first group"),
+        pytest.param(PlanState.SUSPENDED, 0, 1, ("oncall",), id="suspended: the same round again"),
+        pytest.param(PlanState.EXPIRED, 1, 2, ("sre",), id="nobody answered: the next group"),
+        pytest.param(PlanState.SUSPENDED, 1, 2, ("sre",), id="suspended in the second round"),
+        pytest.param(PlanState.PLANNED, 2, 3, ("oncall", "sre"), id="a plan made anew goes on: everybody"),
+    ],
+)
+def test_whom_a_request_asks_and_in_which_round(
+    state: PlanState, expired_rounds: int, round_: int, groups: tuple[str, ...]
+) -> None:
+    asking = {"expired_rounds": expired_rounds, "ask_again_at": NOON}
+    told = after(incident(state, progress=asking))
+    assert isinstance(told, Record)
+    (request,) = told.events
+    assert isinstance(request, ApprovalRequested)
+    assert (request.round, request.groups) == (round_, groups)

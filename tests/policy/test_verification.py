@@ -11,7 +11,7 @@ from hand_clock import NOON
 from receiver.domain.plans import Verification
 from receiver.domain.severity import Severity
 from receiver.policy.expressions import Truth
-from receiver.policy.verification import Outcome, Point, holds_now, judge, monitoring_window, thinned
+from receiver.policy.verification import Outcome, Point, holds_through, judge, monitoring_window, thinned
 
 EVERY = timedelta(seconds=15)
 RULES = Verification(
@@ -105,11 +105,20 @@ def test_monitoring_takes_the_longer_window(severity: Severity | None, scenario:
     assert monitoring_window(severity, timedelta(minutes=scenario)) == timedelta(minutes=minutes)
 
 
-@pytest.mark.parametrize(
-    ("value", "wanted"), [(GOOD, Truth.TRUE), (SICK, Truth.FALSE), (None, Truth.UNKNOWN)], ids=str
-)
-def test_one_look_has_three_answers(value: float | None, wanted: Truth) -> None:
-    assert holds_now(RULES, {"err": value}, BASELINE) is wanted
+LOOKS: dict[str, tuple[list[float | None], Truth]] = {
+    "well": ([GOOD], Truth.TRUE),
+    "ill": ([SICK], Truth.FALSE),
+    "no data": ([NO_DATA], Truth.UNKNOWN),
+    "well all the time": ([GOOD] * 9, Truth.TRUE),
+    "ill in between": ([GOOD, SICK, GOOD], Truth.FALSE),
+    "a gap in between": ([GOOD, NO_DATA, GOOD], Truth.TRUE),
+    "a gap at the end": ([GOOD, GOOD, NO_DATA], Truth.UNKNOWN),
+}
+
+
+@pytest.mark.parametrize(("values", "wanted"), LOOKS.values(), ids=LOOKS)
+def test_it_holds_where_it_holds_now_and_never_failed(values: list[float | None], wanted: Truth) -> None:
+    assert holds_through(RULES, points(values), BASELINE) is wanted
 
 
 def test_the_timeline_gets_sixty_points_at_most() -> None:

@@ -201,6 +201,21 @@ async def test_lists_are_paged_by_a_cursor(running: Running) -> None:
     assert (await running.get("/api/v1/alerts?limit=3"))[1]["items"][0]["labels"]["app"] == "app-4"
 
 
+async def test_what_an_event_was_too_large_for_is_read_by_its_name(running: Running) -> None:
+    entry = alert(starts_at=datetime.now(UTC), with_labels=labels())
+    entry["annotations"] = {"summary": "s" * 100_000}
+    assert await running.send(notification(entry)) == 200
+    path = "/api/v1/incidents/1/timeline"
+    shown = await running.until(path, lambda found: len(found["items"]) > 1)
+    (fired,) = [item["event"] for item in shown["items"] if item["event"]["event"] == "AlertFired"]
+    assert len(fired["annotations"]["summary"]) < 3000
+    _, whole = await running.get(f"/api/v1/facts/{fired['whole']}")
+    assert whole["annotations"] == entry["annotations"]
+    for name in ("0" * 64, "%00"):
+        assert (await running.get(f"/api/v1/facts/{name}"))[0] == 404
+    assert (await running.get(f"/api/v1/facts/{fired['whole']}", token=None))[0] == 401
+
+
 async def test_a_plan_is_seen_and_approved_over_http_and_only_by_who_may(running: Running) -> None:
     running.world.release_bad()
     await asyncio.sleep(0)
@@ -256,7 +271,7 @@ async def test_the_kill_switch_and_back(running: Running) -> None:
 def test_every_operation_is_described_once() -> None:
     found = document()
     operations = [one["operationId"] for path in found["paths"].values() for one in path.values()]
-    assert len(operations) == len(set(operations)) == 25
+    assert len(operations) == len(set(operations)) == 26
     for path, methods in found["paths"].items():
         for method, one in methods.items():
             assert one["summary"], f"{method} {path}"

@@ -16,7 +16,7 @@ from datetime import timedelta
 
 from receiver.policy.conditions import check
 from receiver.policy.document import Document, ListNode, MapNode, Node, ScalarNode, read
-from receiver.policy.fields import duration, in_words
+from receiver.policy.fields import duration
 
 # Not the 5 of [5m], nor a part of a name.
 NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.])")
@@ -111,7 +111,8 @@ class _Mutator:
                 if said / 2 % timedelta(seconds=1):
                     continue
                 name = f"{place.section}.{place.key}: {node.text} is half as long"
-                yield self.replaced(node.start, node.end, in_words(said / 2), name, place.section)
+                by = f"{int((said / 2).total_seconds())}s"
+                yield self.replaced(node.start, node.end, by, name, place.section)
 
     def limits(self) -> Iterator[Mutant]:
         for place in self.places:

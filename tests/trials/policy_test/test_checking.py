@@ -45,8 +45,8 @@ ROWS: dict[str, tuple[str, str, str]] = {
     "executed": ("[deployment.rollback]", "[]", "[deployment.rollback]"),
     "executedCount": ("1", "2", "1"),
     "undone": ("[deployment.rollback]", "[]", "[deployment.rollback]"),
-    "paged": ("true", "false", "P-1 waits for oncall or sre"),
-    "told": ("[waits for oncall, no remediation applies]", "resolved by", "P-1 waits for oncall or sre"),
+    "paged": ("true", "false", "P-1 waits for oncall"),
+    "told": ("[waits for oncall, no remediation applies]", "resolved by", "P-1 waits for oncall"),
 }
 
 

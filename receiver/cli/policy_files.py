@@ -1,0 +1,209 @@
+"""`stanch policy list`, `diff` and `schema`: what policy files say, what changed, what an editor needs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from receiver.cli.failures import NOT_WELL, USAGE, Failure
+from receiver.cli.options import As, Output, examples
+
+if TYPE_CHECKING:
+    from receiver.policy.comparing import Difference
+    from receiver.policy.model import Policy, PolicySet
+
+LIST_EXAMPLES = examples("stanch policy list", "stanch policy list policies/ --output json")
+DIFF_EXAMPLES = examples(
+    "stanch policy diff old/ new/",
+    "stanch policy diff old/ new/ --format markdown",
+    "stanch policy diff old/ new/ --fail-on looser",
+)
+SCHEMA_EXAMPLES = examples(
+    "stanch policy schema --write .stanch/", "stanch policy schema", "stanch policy schema --format markdown"
+)
+MODELINE = "# yaml-language-server: $schema="
+
+
+class Shown(StrEnum):
+    """How differences are printed."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+
+class Form(StrEnum):
+    """How the shape of files is told: to an editor, or to people."""
+
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+class FailOn(StrEnum):
+    """Which differences end with exit code 1."""
+
+    LOOSER = "looser"
+    ANY = "any"
+
+
+Folder = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[PATH]", help="A file or a folder. Default: the pack that comes with the package."
+    ),
+]
+
+
+def loaded_from(path: Path | None) -> PolicySet:
+    """The policies of a file or folder (None: the packaged ones). Raises Failure with every complaint."""
+    from receiver.packaged import policies, read_files
+    from receiver.policy.loading import load
+    from receiver.probes.catalogue import FACTS
+    from remediations.registry import catalogue
+
+    folder = path if path is not None else policies()
+    try:
+        files = read_files(folder)
+    except UnicodeDecodeError as error:
+        raise Failure(f"{folder}: a file is not UTF-8 text", code=USAGE) from error
+    except OSError as error:
+        raise Failure(f"{error.filename or folder}: {error.strerror or error}", code=USAGE) from error
+    if not files:
+        raise Failure(f"{folder}: there is no YAML file", code=USAGE)
+    found = load(files, catalogue=catalogue(), probe_facts=FACTS)
+    if found.policies is None:
+        raise Failure("\n".join(str(complaint) for complaint in found.errors), code=NOT_WELL)
+    return found.policies
+
+
+def list_policies(path: Folder = None, output: As = Output.TEXT) -> None:
+    """List policies: what they match, how far they go by themselves, and what they would do."""
+    from receiver.terminal import screen
+
+    policies = loaded_from(path).policies
+    if output is Output.JSON:
+        return screen.print_json({"items": [_as_json(policy) for policy in policies]})
+    screen.table(
+        ("POLICY", "MODE", "ALERTS", "TARGET", "PROPOSES", "FILE"),
+        [
+            (
+                screen.plain(policy.name, "bold"),
+                screen.plain(policy.mode.value),
+                screen.plain(" ".join(str(matcher) for matcher in policy.match.matchers)),
+                screen.plain(f"{policy.target.kind} {policy.target.namespace}/{policy.target.name}"),
+                screen.plain(", ".join(candidate.remediation for candidate in policy.candidates) or "-"),
+                screen.plain(policy.file),
+            )
+            for policy in policies
+        ],
+        none="no policy",
+    )
+    return None
+
+
+def _as_json(policy: Policy) -> dict[str, object]:
+    return {
+        "name": policy.name,
+        "mode": policy.mode.value,
+        "alerts": [str(matcher) for matcher in policy.match.matchers],
+        "target": {
+            "kind": policy.target.kind,
+            "namespace": policy.target.namespace,
+            "name": policy.target.name,
+        },
+        "remediations": [candidate.remediation for candidate in policy.candidates],
+        "owner": policy.owner,
+        "runbook": policy.runbook,
+        "hash": policy.hash,
+        "file": policy.file,
+    }
+
+
+def diff(
+    before: Annotated[Path, typer.Argument(metavar="BEFORE", help="A file or a folder.")],
+    after: Annotated[Path, typer.Argument(metavar="AFTER", help="A file or a folder.")],
+    form: Annotated[
+        Shown, typer.Option("--format", "--output", "-o", help="markdown is for a pull request.")
+    ] = Shown.TEXT,
+    fail_on: Annotated[
+        FailOn | None,
+        typer.Option("--fail-on", help="End with 1 where a rule got looser, or on any.", show_default=False),
+    ] = None,
+) -> None:
+    """Show what two sets of policies say differently; comments and the order of files do not count.
+
+    Looser is what lets more happen: fewer people to ask, a larger budget, a guard that is gone.
+    """
+    from receiver.policy.comparing import Weight, as_markdown, differences
+    from receiver.terminal import screen
+
+    found = differences(loaded_from(before), loaded_from(after))
+    match form:
+        case Shown.JSON:
+            screen.print_json({"items": [one.as_json() for one in found]})
+        case Shown.MARKDOWN:
+            print(as_markdown(found), end="")
+        case Shown.TEXT:
+            _table(found)
+    looser = [one for one in found if one.weight is Weight.LOOSER]
+    if found if fail_on is FailOn.ANY else (looser if fail_on is FailOn.LOOSER else ()):
+        raise typer.Exit(NOT_WELL)
+
+
+def _table(found: tuple[Difference, ...]) -> None:
+    from receiver.terminal import screen
+
+    styles = {"looser": "bold red", "stricter": "green", "": ""}
+    screen.table(
+        ("POLICY", "WHAT", "BEFORE", "AFTER", ""),
+        [
+            (
+                screen.plain(one.policy or "(cluster)", "bold"),
+                screen.plain(one.what),
+                screen.plain("-" if one.before is None else one.before),
+                screen.plain("-" if one.after is None else one.after),
+                screen.plain(one.weight.value, styles[one.weight.value]),
+            )
+            for one in found
+        ],
+        none="the policies say the same",
+    )
+
+
+def schema(
+    write: Annotated[
+        Path | None,
+        typer.Option("--write", metavar="DIR", help="Write the schema there.", show_default=False),
+    ] = None,
+    form: Annotated[
+        Form, typer.Option("--format", "--output", "-o", help="markdown prints every key as a page.")
+    ] = Form.JSON,
+) -> None:
+    """The shape of policy files as a JSON Schema, for completion and checking in the editor.
+
+    With the YAML language server, put the line that --write prints at the top of a policy file.
+    """
+    import json
+
+    from receiver.policy.json_schema import ID
+    from receiver.policy.json_schema import schema as json_schema
+    from receiver.policy.reference import reference as page
+    from receiver.terminal import screen
+
+    if form is Form.MARKDOWN:
+        print(page(), end="")
+        return
+    text = json.dumps(json_schema(), indent=2) + "\n"
+    if write is None:
+        print(text, end="")
+        return
+    path = write / ID
+    try:
+        write.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Failure(f"{error.filename or path}: {error.strerror or error}", code=USAGE) from error
+    screen.out().print(screen.plain(f"{MODELINE}{path}"), soft_wrap=True)
