@@ -15,7 +15,9 @@ def policies() -> Path:
 
 
 def read_files(folder: Path) -> dict[str, str]:
-    """Every policy file below a folder, or the one file, by path; hidden ones and tests are left out."""
+    """Every policy file below a folder, or the one file, by path; hidden ones and those in a folder ``tests``
+    are left out.
+    """
     if folder.is_file():
         return {str(folder): folder.read_text(encoding="utf-8")}
     # A ConfigMap's files are links into the folder that `..data` points to. That link alone is swapped, so
@@ -26,7 +28,9 @@ def read_files(folder: Path) -> dict[str, str]:
         return {str(folder / Path(name).relative_to(real)): text for name, text in read_files(real).items()}
     found = [*folder.rglob("*.yaml"), *folder.rglob("*.yml")]
     # A ConfigMap is mounted with hidden folders that repeat its files.
-    kept = [
-        path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
+    kept = [path for path in found if not any(_left_out(part) for part in path.relative_to(folder).parts)]
     return {str(path): path.read_text(encoding="utf-8") for path in sorted(kept)}
+
+
+def _left_out(part: str) -> bool:
+    return part.startswith(".") or part == "tests"

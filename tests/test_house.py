@@ -65,6 +65,7 @@ def test_the_wheel_carries_the_policies_and_no_tests(tmp_path: Path) -> None:
         names = archive.namelist()
         archive.extractall(tmp_path / "installed")
     assert "receiver/_policies/greenlang/inc-001-high-error-rate.yaml" in names
+    assert "receiver/_policies/greenlang/tests/inc-001-severity.yaml" in names
     assert "receiver/store/migrations/versions/0001_first.py" in names
     assert "receiver/demo/scenarios/inc-001.yaml" in names
     assert not [name for name in names if name.startswith("tests")]

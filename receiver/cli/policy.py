@@ -1,4 +1,4 @@
-"""`stanch policy`: check policy files before they are put where the service reads them."""
+"""`stanch policy`: check and test policy files before they are put where the service reads them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ from typing import Annotated
 
 import typer
 
-from receiver.cli import policy_files
+from receiver.cli import policy_files, policy_tests
 from receiver.cli.failures import NOT_WELL, USAGE, Failure
 from receiver.cli.options import Output, examples
 
 app = typer.Typer(
-    no_args_is_help=True, help="Policy files.", epilog=examples("stanch policy check policies/")
+    no_args_is_help=True,
+    help="Policy files.",
+    epilog=examples("stanch policy check policies/", "stanch policy test policies/"),
 )
-
-
-@app.callback()
-def _family() -> None:
-    # With a callback a lone command stays a command of its own.
-    pass
 
 
 @app.command(
@@ -38,45 +34,42 @@ def check(
         Output, typer.Option("--format", "--output", "-o", help="text for people, json for programs.")
     ] = Output.TEXT,
 ) -> None:
-    """Check policy files: every complaint with its place and what to write instead."""
-    from receiver.packaged import policies, read_files
-    from receiver.policy.loading import load
-    from receiver.probes.catalogue import FACTS
+    """Check policy files and their tests: every complaint with its place and what to write instead."""
+    from receiver.packaged import policies
     from receiver.terminal import screen
-    from remediations.registry import catalogue
+    from receiver.trials.policy_test.folder import check_all
 
     try:
         folder = path if path is not None else policies()
         if not folder.exists():
             raise Failure(f"{folder}: there is no such file or folder", code=USAGE)
-        files = read_files(folder)
+        checked = check_all(folder)
     except UnicodeDecodeError as error:
         raise Failure(f"{path}: a file is not UTF-8 text", code=USAGE) from error
     except OSError as error:
         raise Failure(f"{error.filename or path}: {error.strerror or error}", code=USAGE) from error
-    if not files:
+    if not checked.files:
         raise Failure(f"{folder}: there is no YAML file", code=USAGE)
-    loaded = load(files, catalogue=catalogue(), probe_facts=FACTS)
-    ok = loaded.policies is not None
     if form is Output.JSON:
         screen.print_json(
             {
-                "ok": ok,
-                "files": sorted(files),
-                "complaints": [complaint.as_json() for complaint in loaded.complaints],
+                "ok": checked.ok,
+                "files": list(checked.files),
+                "complaints": [complaint.as_json() for complaint in checked.complaints],
             }
         )
     else:
         console = screen.out()
-        for complaint in loaded.complaints:
+        for complaint in checked.complaints:
             console.print(screen.plain(str(complaint), lines=True), soft_wrap=True)
-        if loaded.policies is not None:
-            found = f"all is well: policies {len(loaded.policies.policies)}, files {len(files)}"
-            console.print(screen.plain(found, "green"))
-    if not ok:
+        if checked.ok:
+            found = f"policies {checked.policies}, tests {checked.tests}, files {len(checked.files)}"
+            console.print(screen.plain(f"all is well: {found}", "green"))
+    if not checked.ok:
         raise typer.Exit(NOT_WELL)
 
 
+app.command("test", epilog=policy_tests.EXAMPLES)(policy_tests.play)
 app.command("list", epilog=policy_files.LIST_EXAMPLES)(policy_files.list_policies)
 app.command(epilog=policy_files.DIFF_EXAMPLES)(policy_files.diff)
 app.command(epilog=policy_files.SCHEMA_EXAMPLES)(policy_files.schema)

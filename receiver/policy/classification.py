@@ -7,9 +7,11 @@ Playbook lines 50-141 and appendix A, with the boundaries of table X: 20 % exact
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
 from receiver.domain.durations import in_words
 from receiver.domain.severity import Severity, worst
@@ -21,6 +23,7 @@ MISSING_ALLOWED = 1
 DEFAULT_FOR_UNLISTED_LABEL = Severity.P2
 
 Series = Mapping[str, Sequence[tuple[datetime, float]]]
+ValuesAt = Callable[[datetime], Mapping[str, float | None]]
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,13 @@ def classify(
 ) -> Judgement:
     """The most severe level that holds, all rules evaluated, or what the alerts' own labels say."""
     value = {name: _latest(points, now) for name, points in series.items()}
+    # All rules look at the same moments.
+    values = cache(lambda moment: {name: _at(points, moment, rules.every) for name, points in series.items()})
     held: list[tuple[Severity, LevelRule]] = []
     unknown: list[tuple[Severity, str]] = []
     for severity, alternatives in rules.levels.items():
         for rule in alternatives:
-            truth, reason = _held(rule, series, every=rules.every, now=now)
+            truth, reason = _held(rule, values, every=rules.every, now=now)
             if truth is Truth.TRUE:
                 held.append((severity, rule))
             elif truth is Truth.UNKNOWN:
@@ -74,7 +79,7 @@ def classify(
     )
 
 
-def _held(rule: LevelRule, series: Series, *, every: timedelta, now: datetime) -> tuple[Truth, str]:
+def _held(rule: LevelRule, values: ValuesAt, *, every: timedelta, now: datetime) -> tuple[Truth, str]:
     """Whether the rule held at every point of [now - for, now], at most one of them missing.
 
     One that holds now, but not yet for that long, is undecided: it may be what the alert is about.
@@ -84,9 +89,9 @@ def _held(rule: LevelRule, series: Series, *, every: timedelta, now: datetime) -
     missing = 0
     reason = unmet = ""
     for moment in moments:
-        value = {name: _at(points, moment, every) for name, points in series.items()}
+        value = values(moment)
         truth, why = evaluate(rule.expr, value)
-        if truth is Truth.FALSE and moment != now and _holds_at(rule, series, every, now):
+        if truth is Truth.FALSE and moment != now and _holds_at(rule, values, now):
             return Truth.UNKNOWN, f"holds now, but not yet for {in_words(rule.for_)}"
         if truth is Truth.FALSE:
             # One moment without it decides, whatever is missing at the others.
@@ -107,8 +112,8 @@ def _held(rule: LevelRule, series: Series, *, every: timedelta, now: datetime) -
     return Truth.TRUE, ""
 
 
-def _holds_at(rule: LevelRule, series: Series, every: timedelta, moment: datetime) -> bool:
-    value = {name: _at(points, moment, every) for name, points in series.items()}
+def _holds_at(rule: LevelRule, values: ValuesAt, moment: datetime) -> bool:
+    value = values(moment)
     met = rule.requires is None or evaluate(rule.requires, value)[0] is Truth.TRUE
     return met and evaluate(rule.expr, value)[0] is Truth.TRUE
 
@@ -129,8 +134,10 @@ def _latest(points: Sequence[tuple[datetime, float]], now: datetime) -> float | 
 
 
 def _at(points: Sequence[tuple[datetime, float]], moment: datetime, every: timedelta) -> float | None:
-    """The sample nearest to the moment, no further than half a step away."""
-    near = min(points, key=lambda point: abs(point[0] - moment), default=None)
+    """The sample nearest to the moment, no further than half a step away; points are oldest first."""
+    index = bisect_left(points, moment, key=lambda point: point[0])
+    beside = points[max(0, index - 1) : index + 1]
+    near = min(beside, key=lambda point: abs(point[0] - moment), default=None)
     if near is None or abs(near[0] - moment) > every / 2 or math.isnan(near[1]):
         return None
     return near[1]

@@ -37,7 +37,7 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000
 # Read as text or decimals by YAML 1.2, as booleans, octals, times or dates by YAML 1.1 (PyYAML, Helm).
 _OTHERWISE_IN_1_1 = re.compile(
     r"(?:y|Y|yes|Yes|YES|n|N|no|No|NO|on|On|ON|off|Off|OFF)"
-    r"|[-+]?0[0-9_]+|[-+]?0o[0-7]+|[-+]?0b[01_]+|[-+]?[0-9][0-9]*_[0-9_]*"
+    r"|[-+]?0[0-9_]+|[-+]?0o[0-7]+|[-+]?0b[01_]+|[-+]?0x[0-9a-fA-F_]+|[-+]?[0-9][0-9]*_[0-9_]*"
     r"|[-+]?[0-9]+(?::[0-5]?[0-9])+(?:\.[0-9_]*)?"
     r"|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt ].*)?"
 )
@@ -108,14 +108,15 @@ class Document:
                 return
             length = max(length, at.end - at.start if "\n" not in self.text[at.start : at.end] else 1)
         start = at if isinstance(at, int) else at.start
-        line_start = self.text.rfind("\n", 0, start) + 1
+        line, column = self.place(start)
+        line_start = start - column + 1
         line_end = self.text.find("\n", start)
         excerpt = self.text[line_start : len(self.text) if line_end < 0 else line_end].rstrip("\r")
         self.complaints.append(
             Complaint(
                 file=self.file,
-                line=self.text.count("\n", 0, start) + 1,
-                column=start - line_start + 1,
+                line=line,
+                column=column,
                 severity=severity,
                 message=message,
                 hint=hint,
@@ -123,6 +124,11 @@ class Document:
                 length=length,
             )
         )
+
+    def place(self, at: Node | int) -> tuple[int, int]:
+        """Line and column of a node or of an offset, counted from 1."""
+        start = at if isinstance(at, int) else at.start
+        return self.text.count("\n", 0, start) + 1, start - self.text.rfind("\n", 0, start)
 
     def inside(self, node: ScalarNode, offset: int | None) -> int:
         """Where the character at this offset of a scalar's value stands in the file.

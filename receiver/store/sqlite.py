@@ -40,11 +40,11 @@ class SqliteStore:
 
     name = "sqlite"
 
-    def __init__(self, path: Path, lock: IO[bytes]) -> None:
+    def __init__(self, path: Path, lock: IO[bytes], *, durable: bool = True) -> None:
         self._lock = lock
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._engine = _engine(path, writable=True)
+        self._engine = _engine(path, writable=True, durable=durable)
         self._readers = _engine(path, writable=False)
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
         self._writer = threading.Thread(target=self._write_for_ever, name="store-writer", daemon=True)
@@ -144,8 +144,8 @@ class SqliteStore:
         self._loop.call_soon_threadsafe(_answer_all, answers)
 
 
-def open_sqlite(path: Path) -> SqliteStore:
-    """Open the file for this process alone.
+def open_sqlite(path: Path, *, durable: bool = True) -> SqliteStore:
+    """Open the file for this process alone. Not ``durable`` is for files that are thrown away.
 
     Raises `Unavailable` where another process has it, or the folder cannot lock files (some network
     volumes): two writers would corrupt it.
@@ -157,7 +157,7 @@ def open_sqlite(path: Path) -> SqliteStore:
     except OSError as error:
         lock.close()
         raise Unavailable(f"{path} is in use by another process, or its volume cannot lock files") from error
-    return SqliteStore(path, lock)
+    return SqliteStore(path, lock, durable=durable)
 
 
 def release_dead_leases(tx: Connection) -> None:
@@ -171,7 +171,7 @@ def release_dead_leases(tx: Connection) -> None:
     tx.execute(update(schema.duties).values(lease_owner=None, lease_until=None))
 
 
-def _engine(path: Path, *, writable: bool) -> Engine:
+def _engine(path: Path, *, writable: bool, durable: bool = True) -> Engine:
     mode = "rwc" if writable else "ro"
     engine = create_engine(
         f"sqlite:///file:{path}?mode={mode}&uri=true",
@@ -196,7 +196,13 @@ def _engine(path: Path, *, writable: bool) -> Engine:
         if writable:
             # FULL: an answered delivery survives the loss of the node. The checkpoint interval was measured:
             # 8,000 pages take two to three times the rows of the default 1,000.
-            pragmas = ["journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=8000", *pragmas]
+            synchronous = "FULL" if durable else "OFF"
+            pragmas = [
+                "journal_mode=WAL",
+                f"synchronous={synchronous}",
+                "wal_autocheckpoint=8000",
+                *pragmas,
+            ]
         else:
             pragmas.append("query_only=1")
         for pragma in pragmas:

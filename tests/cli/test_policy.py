@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
+
+from receiver.packaged import policies
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Stanch
@@ -38,3 +43,92 @@ def test_nothing_to_check_is_wrong_usage(nowhere: Stanch, tmp_path: Path) -> Non
         assert nowhere("policy", "check", str(path)).exit_code == 2
     (tmp_path / "binary.yaml").unlink()
     assert nowhere("policy", "check", str(tmp_path)).exit_code == 2
+
+
+TESTS = """\
+apiVersion: stanch/v1
+kind: PolicyTest
+defaults:
+  queries: {err: "0.35x10"}
+  alerts: [{at: 5m, labels: {alertname: HighErrorRate, app: greenlang-api, namespace: greenlang}}]
+tests:
+  - name: it is bad
+    expect: [{at: 5m, severity: P1}]
+  - name: it is worse
+    expect: [{at: 5m, severity: P0}]
+"""
+
+
+@pytest.fixture
+def pack(tmp_path: Path) -> Path:
+    """The shipped policies with a file of tests of which one fails."""
+    shutil.copytree(policies(), tmp_path / "pack", ignore=shutil.ignore_patterns("tests"))
+    (tmp_path / "pack" / "tests").mkdir()
+    (tmp_path / "pack" / "tests" / "story.yaml").write_text(TESTS)
+    return tmp_path / "pack"
+
+
+def test_a_failing_policy_test_ends_with_one_and_its_line(nowhere: Stanch, pack: Path) -> None:
+    result = nowhere("policy", "test", str(pack))
+    assert result.exit_code == 1, result.output
+    assert f"{pack}/tests/story.yaml:10:23: severity" in result.stdout
+    assert "1 passed, 1 failed" in result.stdout
+
+
+def test_only_some_tests_are_played(nowhere: Stanch, pack: Path) -> None:
+    result = nowhere("policy", "test", str(pack), "--run", "is bad$", "--junit", str(pack / "j.xml"))
+    assert result.exit_code == 0, result.output
+    assert "1 passed, 0 failed" in result.stdout
+    assert 'tests="1" failures="0"' in (pack / "j.xml").read_text()
+
+
+def test_programs_get_the_results_as_json(nowhere: Stanch, pack: Path) -> None:
+    result = nowhere("policy", "test", str(pack), "--run", "is bad", "--output", "json")
+    told = json.loads(result.stdout)
+    assert (told["ok"], [test["name"] for test in told["tests"]]) == (True, ["it is bad"])
+
+
+def test_a_file_with_a_mistake_is_not_played(nowhere: Stanch, pack: Path) -> None:
+    story = pack / "tests" / "story.yaml"
+    story.write_text(TESTS.replace("severity: P0", "severty: P0"))
+    result = nowhere("policy", "test", str(story))
+    assert result.exit_code == 2
+    assert f'{story}:10:23: error: unknown field "severty"' in result.stdout
+    told = json.loads(nowhere("policy", "test", str(story), "-o", "json").stdout)
+    assert (told["ok"], told["complaints"][0]["line"]) == (False, 10)
+
+
+@pytest.mark.parametrize("arguments", [["--run", "("], ["--run", "no such"], ["nowhere.yaml"]], ids=" ".join)
+def test_nothing_to_play_is_wrong_usage(nowhere: Stanch, pack: Path, arguments: list[str]) -> None:
+    where = [] if arguments[0].endswith("yaml") else [str(pack)]
+    result = nowhere("policy", "test", *where, *arguments)
+    assert result.exit_code == 2, result.output
+
+
+def test_checking_a_folder_checks_its_tests_too(nowhere: Stanch, pack: Path) -> None:
+    assert "policies 1, tests 2, files 5" in nowhere("policy", "check", str(pack)).stdout
+    story = pack / "tests" / "story.yaml"
+    story.write_text(TESTS.replace("severity: P0", "severty: P0"))
+    result = nowhere("policy", "check", str(pack))
+    assert result.exit_code == 1
+    assert f"{story}:10:23: error" in result.stdout
+
+
+def test_tests_beside_the_policies_are_no_policies(nowhere: Stanch, pack: Path) -> None:
+    (pack / "tests" / "story.yaml").rename(pack / "story.yaml")
+    assert "policies 1, tests 2, files 5" in nowhere("policy", "check", str(pack)).stdout
+    result = nowhere("policy", "test", str(pack), "--run", "is bad")
+    assert result.exit_code == 0, result.output
+
+
+def test_too_little_coverage_ends_with_one_and_says_where(nowhere: Stanch, pack: Path) -> None:
+    below = nowhere("policy", "test", str(pack), "--run", "is bad", "--fail-under", "50")
+    assert below.exit_code == 1
+    assert "coverage is 5 %; 50 % are asked for" in below.stdout
+    enough = nowhere("policy", "test", str(pack), "--run", "is bad", "--coverage", "--fail-under", "5")
+    assert enough.exit_code == 0, enough.output
+    policy = pack / "inc-001-high-error-rate.yaml"
+    line = policy.read_text().split("undo: {")[0].count("\n") + 1
+    assert f"{policy}:{line}:30: never reached: undo.ask failure" in enough.stdout
+    told = json.loads(nowhere("policy", "test", str(pack), "--run", "bad", "--coverage", "-o", "json").stdout)
+    assert told["coverage"][0]["reached"] == 1

@@ -20,17 +20,19 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 
 
 def commands() -> list[str]:
-    """Each line behind a prompt in a console block."""
+    """Each line behind a prompt in a console block, and each YAML block that names its file in a comment.
+
+    As a reader would go through them; `make` has its own tests, and CI.
+    """
     found: list[str] = []
     for path in DOCUMENTS:
-        for block in re.findall(r"```console\n(.*?)```", path.read_text(encoding="utf-8"), re.S):
-            found += [line[2:] for line in block.splitlines() if line.startswith("$ ")]
-    return found
-
-
-def in_order() -> list[str]:
-    """Each once, as a reader would go through them; `make` has its own tests, and CI."""
-    return [line for line in dict.fromkeys(commands()) if not line.startswith("make ")]
+        text = path.read_text(encoding="utf-8")
+        for kind, block in re.findall(r"```(console|yaml)\n(.*?)```", text, re.S):
+            if kind == "yaml" and re.match(r"# \S+/\S+\.yaml\n", block):
+                found.append(block)
+            elif kind == "console":
+                found += [line[2:] for line in block.splitlines() if line.startswith("$ ")]
+    return [one for one in dict.fromkeys(found) if not one.startswith("make ")]
 
 
 @pytest.fixture
@@ -60,8 +62,12 @@ async def test_every_command_of_the_documentation_runs(served: ServiceProcess, t
         "STANCH_URL": served.url,
         "STANCH_TOKEN": API_TOKEN,
     }
-    assert len(in_order()) >= 8
-    for line in in_order():
+    assert len(commands()) >= 8
+    for line in commands():
+        if line.startswith("# "):
+            # A file that the page says to write.
+            (reader / line.split()[1]).write_text(line, encoding="utf-8")
+            continue
         process = await asyncio.create_subprocess_shell(
             line, cwd=reader, env=environment, stdout=-1, stderr=-1
         )

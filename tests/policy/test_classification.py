@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hand_clock import NOON
 
+from receiver import packaged
 from receiver.domain.severity import Severity
+from receiver.packaged import read_files
 from receiver.policy.classification import Judgement, classify
 from receiver.policy.loading import load
 from receiver.policy.model import Classify, LevelRule
@@ -23,9 +24,7 @@ CRITICAL = [{"severity": "critical"}]
 
 
 def _shipped() -> Classify:
-    folder = Path(__file__).resolve().parents[2] / "policies"
-    texts = {str(file): file.read_text() for file in folder.rglob("*.yaml")}
-    policies = load(texts, catalogue=catalogue(), probe_facts=FACTS).policies
+    policies = load(read_files(packaged.policies()), catalogue=catalogue(), probe_facts=FACTS).policies
     assert policies is not None
     policy = policies.named("inc-001-bad-release")
     assert policy is not None

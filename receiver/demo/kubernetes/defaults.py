@@ -35,8 +35,9 @@ _TEMPLATED = (DEPLOYMENTS, REPLICASETS, STATEFULSETS, DAEMONSETS)
 
 def with_defaults(resource: Resource, obj: JsonObject) -> JsonObject:
     """Return a copy of ``obj`` as the server would store it."""
+    # Tidying makes everything anew, so only what it leaves alone has to be copied.
     result: JsonObject = {
-        key: value if key in _LEFT_AS_GIVEN else _tidy(value) for key, value in copy.deepcopy(obj).items()
+        key: copy.deepcopy(value) if key in _LEFT_AS_GIVEN else _tidy(value) for key, value in obj.items()
     }
     result["apiVersion"], result["kind"] = resource.group_version, resource.kind
     spec = result.get("spec")

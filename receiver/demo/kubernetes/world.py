@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from receiver.demo.kubernetes.controller import Controller
+from receiver.demo.kubernetes.defaults import with_defaults
+from receiver.demo.kubernetes.managed import Writer, with_managed_fields
 from receiver.demo.kubernetes.pods import Health, is_ready, template_health
 from receiver.demo.kubernetes.registry import Registry, WriteOptions
 from receiver.demo.kubernetes.resources import (
@@ -23,7 +25,9 @@ from receiver.demo.kubernetes.resources import (
 )
 from receiver.demo.kubernetes.rules import MERGE_PATCH
 from receiver.demo.kubernetes.selectors import LabelSelector
+from receiver.demo.kubernetes.status import invalid
 from receiver.demo.kubernetes.storage import Store, timestamp
+from receiver.demo.kubernetes.validation import objections
 from receiver.domain.clock import Clock
 
 READY_AFTER = timedelta(seconds=20)
@@ -67,6 +71,28 @@ class World:
         if "status" in manifest:
             self.registry.write_status(resource, obj, manifest["status"], manager)
         return self.registry.read(resource, namespace, obj["metadata"]["name"])
+
+    def restore(self, objects: Iterable[JsonObject], *, manager: str = "kubectl") -> None:
+        """Put objects in as `kubectl get` printed them: uid, times, generation and status stay.
+
+        What they call for and is not among them (the pods of a ReplicaSet, say) was there for a while. Fields
+        without a known manager, as kubectl leaves them out, belong to ``manager``. Raises `ApiError`.
+        """
+        for exported in objects:
+            resource = by_kind(exported["apiVersion"], exported["kind"])
+            metadata = {"generation": 1, **exported["metadata"]}
+            if resource.namespaced:
+                self.ensure_namespace(metadata["namespace"])
+            metadata.setdefault("uid", self.store.new_uid())
+            metadata.setdefault("creationTimestamp", timestamp(self.clock.now()))
+            obj = with_defaults(resource, {**exported, "metadata": metadata})
+            if causes := objections(resource, obj, None):
+                raise invalid(resource, metadata["name"], causes)
+            if "managedFields" not in obj["metadata"]:
+                obj = with_managed_fields(obj, None, Writer(manager, metadata["creationTimestamp"]))
+            self.store.put(resource, obj)
+        self.controller.reconcile(self.clock.now() - 2 * self.controller.ready_after)
+        self.reconcile()
 
     def rollout(self, manifest: JsonObject, *, ago: timedelta, manager: str = "kubectl") -> JsonObject:
         """Apply a Deployment's manifest as if that had been ``ago``, and live through it until now.
