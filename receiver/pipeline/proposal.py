@@ -26,6 +26,7 @@ from receiver.policy.model import Candidate, Guards, Policy
 from receiver.store import effects
 
 REJECTED_SHOWN = 20
+SWITCHED_OFF = "disabled in the policy"
 _ORDER = tuple(Risk)
 # Of a policy that is no longer loaded: the strict defaults.
 _NO_LIMITS = Guards()
@@ -130,6 +131,8 @@ async def _consider(
             return f"{candidate.when} does not hold"
         if truth is Truth.UNKNOWN:
             return f"{candidate.when} is not known: {reason}"
+    if candidate.disabled:
+        return f"{SWITCHED_OFF}: {candidate.why}"
     try:
         plan = await _make(world, incident, policy, candidate, target)
         if isinstance(plan, NotApplicable):

@@ -177,6 +177,7 @@ def _candidates(policy: Policy) -> tuple[str, ...]:
         candidate.remediation
         + (f" {dict(candidate.parameters)}" if candidate.parameters else "")
         + (f" when {candidate.when}" if candidate.when else "")
+        + (" (disabled)" if candidate.disabled else "")
         for candidate in policy.candidates
     )
 

@@ -140,6 +140,13 @@ _PROPOSE = table(
     Key("why", Form.TEXT, "The reason, as the approver reads it.", "nothing"),
     Key("when", Form.CEL, "A condition over the facts and `labels`; unknown is no.", "always"),
     Key(
+        "mode",
+        Form.WORD,
+        "Never offered, only named with its `why` to the person who takes over.",
+        "offered",
+        words=(Mode.DISABLED.value,),
+    ),
+    Key(
         "with",
         Form.TABLE,
         "The remediation's parameters.",

@@ -92,12 +92,17 @@ class ProbeUse:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One remediation to offer, when its condition is true."""
+    """One remediation to offer, when its condition is true.
+
+    ``disabled`` is one that is never offered, only named with its reason to the person who takes over: what a
+    runbook asks for and this release cannot do, or what somebody switched off.
+    """
 
     remediation: str
     why: str
     when: str | None
     parameters: Mapping[str, Any]
+    disabled: bool = False
 
 
 @dataclass(frozen=True)

@@ -356,18 +356,33 @@ def _propose(draft: _Draft, spec: Fields, target: TargetTemplate) -> tuple[Candi
     found: list[Candidate] = []
 
     def candidate(fields: Fields) -> None:
-        fields.known(("remediation", "why", "when", "with"), instead={"action": 'write "remediation"'})
+        fields.known(
+            ("remediation", "why", "when", "with", "mode"), instead={"action": 'write "remediation"'}
+        )
         named = fields.text("remediation", needed="action" not in fields)
-        known = _remediation(draft, fields, named, target, spec) if named is not None else None
-        why = fields.text("why") or ""
+        disabled = _disabled(fields)
+        # What is never offered may be one that does not exist yet.
+        known = None
+        if named is not None and not disabled:
+            known = _remediation(draft, fields, named, target, spec)
+        why = fields.text("why", needed=disabled) or ""
         if "{{" in why and (node := fields.node("why")) is not None:
             draft.document.complain(node, f"templates in why are {NOT_YET}", "write plain text")
         when = _condition(draft, fields, "when", {**draft.facts, "labels": TEXTS}, "fact", needed=False)
         parameters = _parameters(draft, fields, known)
-        found.append(Candidate(named or "", why, None if when is None else when[0], parameters))
+        condition = None if when is None else when[0]
+        found.append(Candidate(named or "", why, condition, parameters, disabled))
 
     each(draft.document, spec.items("propose"), "propose", candidate)
     return tuple(found)
+
+
+def _disabled(fields: Fields) -> bool:
+    said = fields.text("mode")
+    if said not in (None, Mode.DISABLED.value) and (node := fields.node("mode")) is not None:
+        message = f"{fields.what}.mode {said[:40]!r}: a candidate can only be disabled"
+        fields.document.complain(node, message, "how far the policy goes is spec.mode")
+    return said == Mode.DISABLED.value
 
 
 def _remediation(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from builders import CAROL, alert, labels, notification
+from builders import CAROL, alert, labels, notification, policies, policy
 from harness import Harness, harness
+from stories import noticed
 
 from receiver.domain.incidents import Status
 from receiver.domain.severity import Severity
 from receiver.pipeline import people
+from receiver.policy.model import Candidate
 from receiver.store.engine import Store
 
 
@@ -84,3 +86,13 @@ async def unattended(h: Harness, duration: timedelta) -> None:
     for _ in range(int(duration.total_seconds() / 15)):
         await h.clock.advance(timedelta(seconds=15))
         h.demo.api.reconcile()
+
+
+async def test_a_disabled_candidate_is_named_to_a_person_and_never_offered(store: Store) -> None:
+    asked_for = Candidate("deployment.dance", "nobody has taught it yet", None, {}, disabled=True)
+    async with harness(store, policies=policies(policy(candidates=(asked_for,)))) as h:
+        await noticed(h)
+        incident = await h.incident()
+        assert incident.plan is None
+        (reason,) = incident.escalated
+        assert "deployment.dance: disabled in the policy: nobody has taught it yet" in reason

@@ -35,6 +35,17 @@ ERRORS: dict[str, tuple[str, str, str]] = {
         "⟦metadata⟧: {owner: sre}",
         'field "name" is missing in metadata',
     ),
+    # candidates
+    "a candidate that goes further than its policy": (
+        "why: it began",
+        "mode: ⟦auto⟧\n      why: it began",
+        "a candidate can only be disabled",
+    ),
+    "a disabled candidate without a reason": (
+        "- remediation: deployment.rollback\n      why: it began with the release",
+        "- ⟦mode⟧: disabled\n      remediation: deployment.rollback",
+        'field "why" is missing in propose[0]',
+    ),
     # yaml
     "a key that stands twice": ("  monitor: 15m\n", "  monitor: 15m\n  ⟦monitor⟧: 20m\n", "first on line 46"),
     "a tag": ("why: it began", "why: ⟦!x it began", "YAML tags are not allowed"),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from receiver.domain import events as ev
 from receiver.domain.plans import Spec, UndoWhen
+from receiver.pipeline.proposal import SWITCHED_OFF
 from receiver.policy.document import Document, ListNode, MapNode, Node
 from receiver.policy.matching import matches
 from receiver.policy.model import Candidate, Mode, Policy
@@ -99,7 +100,7 @@ def rules_of(policy: Policy, document: Document, catalogue: Mapping[str, Spec]) 
     for index, candidate in enumerate(policy.candidates):
         yield from _candidate(index, candidate)
     yield from _guards(policy, document)
-    if policy.candidates and policy.mode is not Mode.SHADOW:
+    if policy.mode is not Mode.SHADOW and any(not one.disabled for one in policy.candidates):
         yield from _approve(policy, catalogue)
         yield from _verify(policy)
         yield from _undo(policy)
@@ -149,7 +150,15 @@ def _candidate(index: int, candidate: Candidate) -> Iterator[Rule]:
             for plan in told.plans.values()
         )
 
-    yield Rule(f"propose: {candidate.remediation} is offered", path, offered)
+    if candidate.disabled:
+        named = f"{candidate.remediation}: {SWITCHED_OFF}: {candidate.why}"
+        yield Rule(
+            f"propose: {candidate.remediation} is named, being disabled",
+            path,
+            lambda told: any(reason.startswith(named[:200]) for reason in told.reasons),
+        )
+    else:
+        yield Rule(f"propose: {candidate.remediation} is offered", path, offered)
     if candidate.when is not None:
         said = f"{candidate.remediation}: {candidate.when} does not hold"
         name = f"propose: {candidate.remediation} is rejected by its when"
@@ -173,7 +182,9 @@ def _objected(said: str) -> Question:
 
 def _approve(policy: Policy, catalogue: Mapping[str, Spec]) -> Iterator[Rule]:
     path: Path = ("spec", "approve")
-    risks = {catalogue[candidate.remediation].risk for candidate in policy.candidates}
+    risks = {
+        catalogue[candidate.remediation].risk for candidate in policy.candidates if not candidate.disabled
+    }
     for risk in sorted(risks):
         yield Rule(f"approve.{risk} is given", (*path, risk.value), _approved(risk.value))
     yield Rule(
