@@ -199,7 +199,8 @@ async def test_lists_are_paged_by_a_cursor(running: Running) -> None:
     assert ids == [5, 4, 3, 2, 1]
     assert third["next_cursor"] is None
     assert (await running.get("/api/v1/incidents?limit=x"))[0] == 400
-    assert (await running.get("/api/v1/alerts?limit=3"))[1]["items"][0]["labels"]["app"] == "app-4"
+    _, alerts = await running.get("/api/v1/alerts?limit=3")
+    assert [item["id"] for item in alerts["items"]] == [5, 4, 3]
 
 
 async def test_what_an_event_was_too_large_for_is_read_by_its_name(running: Running) -> None:
