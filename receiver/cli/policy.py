@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from receiver.cli import policy_files, policy_tests
+from receiver.cli import policy_files, policy_stats, policy_tests
 from receiver.cli.failures import NOT_WELL, USAGE, Failure
 from receiver.cli.options import Output, examples
 
@@ -73,3 +73,4 @@ app.command("test", epilog=policy_tests.EXAMPLES)(policy_tests.play)
 app.command("list", epilog=policy_files.LIST_EXAMPLES)(policy_files.list_policies)
 app.command(epilog=policy_files.DIFF_EXAMPLES)(policy_files.diff)
 app.command(epilog=policy_files.SCHEMA_EXAMPLES)(policy_files.schema)
+app.command(epilog=policy_stats.STATS_EXAMPLES)(policy_stats.stats)

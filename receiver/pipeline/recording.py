@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from receiver.announce.messages import as_json, messages
 from receiver.domain import events as ev
-from receiver.domain.incidents import OVER
+from receiver.domain.incidents import OVER, PlanProgress
+from receiver.domain.outcomes import Outcome, outcome_of
 from receiver.domain.plans import Plan
 from receiver.pipeline.world import World
 from receiver.store import effects, outbox, timeline
@@ -47,6 +48,7 @@ def record(
         if isinstance(event, _FREES_TARGET):
             effects.free_target(tx, event.plan_id)
     progress = held.incident.plan
+    _keep_score(tx, progress, events, now)
     if events and progress is not None and progress.state in OVER:
         # Settled by a person, closed, or over for any other reason: nothing of it is under way.
         effects.free_target(tx, progress.plan_id)
@@ -67,3 +69,19 @@ def record(
                     key = f"{cause}/{name}"
                     outbox.post(tx, key=key, destination=name, incident_id=incident.id, body=body, at=now)
     return held
+
+
+def _keep_score(tx: Connection, plan: PlanProgress | None, events: Sequence[ev.Event], now: datetime) -> None:
+    """What the events say of the plan's worth; most say nothing."""
+    if plan is None:
+        return
+    outcome: Outcome | None = None
+    approved_at: datetime | None = None
+    executed_at: datetime | None = None
+    for event in events:
+        outcome = outcome_of(event, plan) or outcome
+        if isinstance(event, ev.Approved):
+            approved_at = now
+        elif isinstance(event, ev.Executed):
+            executed_at = now
+    effects.note_outcome(tx, plan.plan_id, approved_at=approved_at, executed_at=executed_at, outcome=outcome)

@@ -16,6 +16,7 @@ from sqlalchemy import delete as delete_from
 
 from receiver.domain.canonical import canonical
 from receiver.domain.errors import Conflict, NotFound
+from receiver.domain.outcomes import Outcome
 from receiver.domain.plans import Plan, Step
 from receiver.store.engine import insert as insert_or
 from receiver.store.schema import approvals, incident_events, intents, plans, target_locks
@@ -115,9 +116,30 @@ def add_plan(tx: Connection, plan: Plan, *, guards: tuple[str, ...], at: datetim
             "body": _PLAN.dump_json(plan).decode(),
             "guards": canonical(list(guards)),
             "created_at": seconds(at),
+            "mode": plan.mode,
         },
     ).one()
     return f"P-{row.id}"
+
+
+def note_outcome(
+    tx: Connection,
+    plan_id: str,
+    *,
+    approved_at: datetime | None = None,
+    executed_at: datetime | None = None,
+    outcome: Outcome | None = None,
+) -> None:
+    """What became of a plan so far, for its policy's record; what is not given stays."""
+    values: dict[str, Any] = {}
+    if approved_at is not None:
+        values["approved_at"] = seconds(approved_at)
+    if executed_at is not None:
+        values["executed_at"] = seconds(executed_at)
+    if outcome is not None:
+        values["outcome"] = outcome.value
+    if values:
+        tx.execute(update(plans).where(plans.c.id == plan_number(plan_id)).values(values))
 
 
 def plan_number(plan_id: str) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from receiver.domain.incidents import Incident, read_snapshot
-from receiver.store import effects, intake, outbox
+from receiver.store import effects, intake, outbox, statistics
 from receiver.store.schema import incident_events, incidents
 
 
@@ -72,6 +72,11 @@ def figures(tx: Connection) -> Mapping[str, Any]:
     return {
         "incidents": {(row.status, row.severity or "unknown"): row.n for row in by_state},
         "intents": dict(effects.intent_counts(tx)),
+        "plans": {
+            (tally.policy, tally.remediation, outcome.value): count
+            for tally in statistics.tallies(tx)
+            for outcome, count in tally.outcomes.items()
+        },
         "outbox_waiting": waiting,
         "outbox_dead": dead,
         **intake.counts(tx),

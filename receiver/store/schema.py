@@ -168,6 +168,10 @@ plans = Table(
     Column("body", Text, nullable=False),
     Column("guards", Text, nullable=False),
     Column("created_at", Double, nullable=False),
+    Column("mode", Text),
+    Column("approved_at", Double),
+    Column("executed_at", Double),
+    Column("outcome", Text),
     Index("plans_incident", "incident_id"),
 )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -18,15 +19,16 @@ from receiver.domain.incidents import Incident
 from receiver.domain.severity import Severity
 from receiver.pipeline import people
 from receiver.policy.approval import Identity
-from receiver.store import audit, effects, intake, reading, timeline
+from receiver.store import audit, effects, intake, reading, statistics, timeline
 from receiver.web.keys import PEOPLE, WORLD
-from receiver.web.views import alert_view, incident_view, plan_view, policies_view, recorded_view
+from receiver.web.views import alert_view, incident_view, plan_view, policies_view, recorded_view, tally_view
 
 log = structlog.get_logger(__name__)
 
 IDENTITY: web.RequestKey[Identity] = web.RequestKey("identity", Identity)
 OPEN = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 MAX_PAGE = 200
+MAX_DAYS = 3650
 MAX_BODY_BYTES = 64 * 1024
 
 _STATUS: dict[type[Exception], int] = {
@@ -169,6 +171,17 @@ async def show_facts(request: web.Request) -> web.Response:
 async def show_policies(request: web.Request) -> web.Response:
     """`GET /api/v1/policies`."""
     return web.json_response(policies_view(request.app[WORLD].loaded))
+
+
+async def policy_stats(request: web.Request) -> web.Response:
+    """`GET /api/v1/policies/stats`, with ``days=30``."""
+    days = request.query.get("days")
+    if days is not None and not (days.isdecimal() and 0 < int(days) <= MAX_DAYS):
+        return web.json_response({"error": f"days is a whole number from 1 to {MAX_DAYS}"}, status=400)
+    world = request.app[WORLD]
+    since = None if days is None else world.clock.now() - timedelta(days=int(days))
+    found = await world.store.read(lambda tx: statistics.tallies(tx, since=since))
+    return web.json_response({"items": [tally_view(tally) for tally in found]})
 
 
 async def list_plans(request: web.Request) -> web.Response:

@@ -110,6 +110,14 @@ class _Ours(Collector):
         for (status, severity), count in sorted(figures["incidents"].items()):
             open_ones.add_metric([status, severity], count)
         yield open_ones
+        plans = GaugeMetricFamily(
+            "stanch_plans",
+            "Plans by their last outcome: harmed of helped, no-effect and harmed is the wrongful share.",
+            labels=["policy", "remediation", "outcome"],
+        )
+        for key, count in sorted(figures["plans"].items()):
+            plans.add_metric(list(key), count)
+        yield plans
         intents = GaugeMetricFamily("stanch_intents", "Intents, by state.", labels=["state"])
         for state, count in sorted(figures["intents"].items()):
             intents.add_metric([state], count)

@@ -57,6 +57,7 @@ ROUTES: tuple[Route, ...] = (
         "What an event was too large for, or what was found",
     ),
     Route("GET", "/api/v1/policies", api.show_policies, "The policies in force, and why newer ones are not"),
+    Route("GET", "/api/v1/policies/stats", api.policy_stats, "What became of what policies proposed"),
     Route("GET", "/api/v1/plans", api.list_plans, "Plans, newest first"),
     Route("GET", "/api/v1/plans/{id}", api.show_plan, "One plan, as its approver must see it"),
     Route("GET", "/api/v1/plans/{id}/target", api.show_target, "The plan's object as it is now"),

@@ -10,6 +10,7 @@ from typing import Any
 from receiver.domain.events import Recorded, event_text
 from receiver.domain.incidents import Incident, as_json
 from receiver.domain.occurrences import occurrences
+from receiver.domain.outcomes import Outcome, Tally
 from receiver.pipeline.world import Loaded
 from receiver.store.effects import StoredPlan, Vote
 from receiver.store.intake import AlertRow
@@ -91,6 +92,23 @@ def policies_view(loaded: Loaded) -> dict[str, Any]:
             }
             for policy in loaded.policies.policies
         ],
+    }
+
+
+def tally_view(tally: Tally) -> dict[str, Any]:
+    """How one policy has done with one remediation; shares are null where nothing was judged."""
+    wrongful = tally.wrongful
+    return {
+        "policy": tally.policy,
+        "remediation": tally.remediation,
+        "proposed": tally.proposed,
+        "shadowed": tally.shadowed,
+        "approved": tally.approved,
+        "executed": tally.executed,
+        **{outcome.value.replace("-", "_"): tally.count(outcome) for outcome in Outcome},
+        "wrongful": None
+        if wrongful is None
+        else {"share": wrongful[0], "low": wrongful[1], "high": wrongful[2], "of": tally.judged},
     }
 
 

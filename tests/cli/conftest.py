@@ -22,12 +22,13 @@ from receiver.cli.main import app
 from receiver.domain import events as ev
 from receiver.domain.errors import Conflict, NotAllowed, NotFound, Unavailable
 from receiver.domain.incidents import Incident, IncidentAlert, PlanProgress, PlanState
+from receiver.domain.outcomes import Outcome, Tally
 from receiver.domain.plans import ApprovalRule, ObjectRef, Plan, Risk, Undo, Verification
 from receiver.domain.severity import Severity
 from receiver.store.audit import FORMAT, GENESIS, chained
 from receiver.store.effects import StoredPlan
 from receiver.web.api import errors
-from receiver.web.views import incident_view, plan_view, recorded_view
+from receiver.web.views import incident_view, plan_view, recorded_view, tally_view
 
 NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 TOKEN = "good-token"
@@ -183,6 +184,10 @@ class FakeService:
                 one = {"starts_at": NOW.isoformat(), "ends_at": None, "end": None}
                 alert = {"id": 3, "labels": {"alertname": HOSTILE}, "incident": 17, "occurrences": [one]}
                 return web.json_response({"items": [alert], "next_cursor": None})
+            case ["policies", "stats"]:
+                outcomes = {Outcome.HELPED: 3, Outcome.HARMED: 1}
+                tally = Tally("bad-release", HOSTILE, proposed=6, approved=4, executed=4, outcomes=outcomes)
+                return web.json_response({"items": [tally_view(tally)]})
             case ["audit"]:
                 return await self._audit(request)
             case ["events"]:

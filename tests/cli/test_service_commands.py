@@ -21,6 +21,7 @@ READS = [
     ("plans", "list"),
     ("plans", "show", "P-1"),
     ("alerts", "list"),
+    ("policy", "stats"),
 ]
 WRITES = [
     ("incidents", "ack", "17"),
@@ -203,3 +204,9 @@ def test_an_interrupted_command_ends_quietly(stanch: Stanch, monkeypatch: pytest
     monkeypatch.setattr("receiver.cli.client.connect", interrupt)
     result = stanch("incidents", "watch")
     assert (result.exit_code, result.output) == (130, "")
+
+
+def test_a_wrongful_share_is_told_with_its_bounds(stanch: Stanch, service: FakeService) -> None:
+    result = stanch("policy", "stats", "--days", "30")
+    assert "25% (5% to 70% of 4)" in result.stdout
+    assert service.seen == ["/api/v1/policies/stats?days=30"]

@@ -6,12 +6,14 @@ from datetime import timedelta
 
 from builders import CAROL, alert, labels, notification, policies, policy
 from harness import Harness, harness
-from stories import noticed
+from stories import noticed, resolved, rolled_back, until_state
 
 from receiver.domain.incidents import Status
+from receiver.domain.outcomes import Outcome, Tally
 from receiver.domain.severity import Severity
 from receiver.pipeline import people
-from receiver.policy.model import Candidate
+from receiver.policy.model import Candidate, Mode
+from receiver.store import statistics
 from receiver.store.engine import Store
 
 
@@ -96,3 +98,38 @@ async def test_a_disabled_candidate_is_named_to_a_person_and_never_offered(store
         assert incident.plan is None
         (reason,) = incident.escalated
         assert "deployment.dance: disabled in the policy: nobody has taught it yet" in reason
+
+
+def roll_back_by_hand(h: Harness) -> None:
+    scenario = h.demo.scenario
+    patch = {"spec": {"template": scenario.manifest(scenario.good)["spec"]["template"]}}
+    h.demo.api.change("deployments", scenario.namespace, scenario.app, patch, manager="kubectl")
+    h.demo.api.reconcile()
+
+
+async def score(h: Harness) -> Tally:
+    (found,) = await h.world.store.read(statistics.tallies)
+    return found
+
+
+async def test_what_helped_counts_for_its_policy(store: Store) -> None:
+    async with harness(store) as h:
+        await rolled_back(h)
+        await until_state(h, "verified")
+        found = await score(h)
+        assert (found.proposed, found.approved, found.executed) == (1, 1, 1)
+        assert found.outcomes == {Outcome.HELPED: 1}
+
+
+async def test_what_a_shadowed_policy_would_have_done_was_needless_where_it_healed_alone(
+    store: Store,
+) -> None:
+    async with harness(store, policies=policies(policy(mode=Mode.SHADOW))) as h:
+        started = await noticed(h)
+        assert (await score(h)).outcomes == {}
+        roll_back_by_hand(h)
+        await h.pass_time(timedelta(minutes=10))
+        await resolved(h, started)
+        await h.pass_time(timedelta(minutes=5))
+        found = await score(h)
+        assert (found.shadowed, found.executed, found.outcomes) == (1, 0, {Outcome.NEEDLESS: 1})

@@ -264,6 +264,12 @@ async def test_unknown_paths_and_methods_answer_in_json(running: Running) -> Non
     assert (await running.call("incidents", {}))[0] == 405
 
 
+async def test_what_became_of_plans_is_told_by_policy(running: Running) -> None:
+    assert await running.get("/api/v1/policies/stats") == (200, {"items": []})
+    assert await running.get("/api/v1/policies/stats?days=7") == (200, {"items": []})
+    assert (await running.get("/api/v1/policies/stats?days=0"))[0] == 400
+
+
 async def test_the_kill_switch_and_back(running: Running) -> None:
     assert (await running.call("pause", {"reason": "stop"}))[1] == {"paused": ["pause by carol: stop"]}
     assert (await running.call("pause", {"reason": ""}))[0] == 409
@@ -273,7 +279,7 @@ async def test_the_kill_switch_and_back(running: Running) -> None:
 def test_every_operation_is_described_once() -> None:
     found = document()
     operations = [one["operationId"] for path in found["paths"].values() for one in path.values()]
-    assert len(operations) == len(set(operations)) == 27
+    assert len(operations) == len(set(operations)) == 28
     for path, methods in found["paths"].items():
         for method, one in methods.items():
             assert one["summary"], f"{method} {path}"
