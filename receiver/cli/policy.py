@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from receiver.cli import policy_files, policy_stats, policy_tests
-from receiver.cli.failures import NOT_WELL, USAGE, Failure
-from receiver.cli.options import Output, examples
+from receiver.cli.failures import NOT_WELL, UNREACHABLE, USAGE, Failure
+from receiver.cli.options import examples
+
+if TYPE_CHECKING:
+    from receiver.trials.policy_test.folder import Checked
+
+PARSER = "promql-parser"
+
+
+class Form(StrEnum):
+    """How complaints are printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,7 +35,9 @@ app = typer.Typer(
 
 @app.command(
     epilog=examples(
-        "stanch policy check", "stanch policy check policies/", "stanch policy check mine.yaml --format json"
+        "stanch policy check",
+        "stanch policy check policies/ --format github",
+        "stanch policy check mine.yaml --live --prometheus http://prometheus:9090",
     )
 )
 def check(
@@ -30,11 +47,31 @@ def check(
             metavar="[PATH]", help="A file or a folder. Default: the pack that comes with the package."
         ),
     ] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask Prometheus as well whether it knows the queries.")
+    ] = False,
+    prometheus: Annotated[
+        str | None,
+        typer.Option(
+            "--prometheus",
+            envvar="STANCH_PROMETHEUS_URL",
+            metavar="URL",
+            help="The Prometheus that --live asks.",
+            show_default=False,
+        ),
+    ] = None,
     form: Annotated[
-        Output, typer.Option("--format", "--output", "-o", help="text for people, json for programs.")
-    ] = Output.TEXT,
+        Form,
+        typer.Option(
+            "--format", "--output", "-o", help="text for people, json for programs, github for its checks."
+        ),
+    ] = Form.TEXT,
 ) -> None:
-    """Check policy files and their tests: every complaint with its place and what to write instead."""
+    """Check policy files and their tests: every complaint with its place and what to write instead.
+
+    PromQL is read by a parser of our own packages; with --live a Prometheus answers each query as well, over
+    the last hour.
+    """
     from receiver.packaged import policies
     from receiver.terminal import screen
     from receiver.trials.policy_test.folder import check_all
@@ -50,10 +87,18 @@ def check(
         raise Failure(f"{error.filename or path}: {error.strerror or error}", code=USAGE) from error
     if not checked.files:
         raise Failure(f"{folder}: there is no YAML file", code=USAGE)
-    if form is Output.JSON:
+    read_by = [PARSER]
+    if live:
+        checked = _asked(checked, folder, prometheus)
+        read_by.append(str(prometheus))
+    if form is Form.GITHUB:
+        for complaint in checked.complaints:
+            print(screen.clean(complaint.as_github()))
+    elif form is Form.JSON:
         screen.print_json(
             {
                 "ok": checked.ok,
+                "promql_read_by": read_by,
                 "files": list(checked.files),
                 "complaints": [complaint.as_json() for complaint in checked.complaints],
             }
@@ -64,9 +109,29 @@ def check(
             console.print(screen.plain(str(complaint), lines=True), soft_wrap=True)
         if checked.ok:
             found = f"policies {checked.policies}, tests {checked.tests}, files {len(checked.files)}"
-            console.print(screen.plain(f"all is well: {found}", "green"))
+            console.print(
+                screen.plain(f"all is well: {found}; PromQL read by {' and '.join(read_by)}", "green")
+            )
     if not checked.ok:
         raise typer.Exit(NOT_WELL)
+
+
+def _asked(checked: Checked, folder: Path, url: str | None) -> Checked:
+    """The same with what a live Prometheus says of the queries."""
+    import asyncio
+    from dataclasses import replace
+    from datetime import UTC, datetime
+
+    from receiver.domain.errors import TemporaryError
+    from receiver.trials.live_check import live_complaints
+
+    if url is None:
+        raise Failure("--live needs a Prometheus: --prometheus URL or STANCH_PROMETHEUS_URL", code=USAGE)
+    try:
+        found = asyncio.run(live_complaints(folder, url, now=datetime.now(UTC)))
+    except TemporaryError as error:
+        raise Failure(f"{url}: {error}", code=UNREACHABLE) from error
+    return replace(checked, complaints=(*checked.complaints, *found))
 
 
 app.command("test", epilog=policy_tests.EXAMPLES)(policy_tests.play)

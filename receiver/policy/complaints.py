@@ -47,6 +47,12 @@ class Complaint:
         caret = f"       | {' ' * before}{carets} {self.hint}".rstrip()
         return f"{head}\n{self.line:>6} | {shown}\n{caret}"
 
+    def as_github(self) -> str:
+        """The same as a workflow command, which GitHub shows beside the line of a pull request."""
+        where = f"file={_property(self.file)},line={self.line},col={self.column}"
+        told = f"{self.message} ({self.hint})" if self.hint else self.message
+        return f"::{self.severity.value} {where}::{_escaped(told)}"
+
     def as_json(self) -> dict[str, str | int]:
         """The same for machines."""
         return {
@@ -66,6 +72,14 @@ class Complaint:
         before = min(self.column - 1, len(line))
         cut = max(0, before - MAX_EXCERPT // 2)
         return line[cut : cut + MAX_EXCERPT], before - cut
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _escaped(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

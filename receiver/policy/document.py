@@ -9,7 +9,7 @@ otherwise) is complained about here; what the keys mean is left to others.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -82,6 +82,24 @@ class MapNode:
 
 
 Node = ScalarNode | ListNode | MapNode
+
+
+def find(node: Node | None, path: Sequence[str | int]) -> tuple[Node, Node] | None:
+    """What stands at a path of keys and places: where a reader should look (the key of the last step, where
+    that is one), and the value. None where nothing stands there.
+    """
+    place = node
+    for step in path:
+        if isinstance(node, MapNode):
+            entry = next(((key, value) for key, value in node.entries if key.text == step), None)
+            if entry is None:
+                return None
+            place, node = entry
+        elif isinstance(node, ListNode) and isinstance(step, int) and step < len(node.items):
+            place = node = node.items[step]
+        else:
+            return None
+    return None if place is None or node is None else (place, node)
 
 
 @dataclass

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from receiver.demo.kubernetes import RealClock
+from receiver.demo.prometheus import PrometheusServer, Sample, Target
 from receiver.packaged import policies
 
 if TYPE_CHECKING:
@@ -132,3 +136,45 @@ def test_too_little_coverage_ends_with_one_and_says_where(nowhere: Stanch, pack:
     assert f"{policy}:{line}:30: never reached: undo.ask failure" in enough.stdout
     told = json.loads(nowhere("policy", "test", str(pack), "--run", "bad", "--coverage", "-o", "json").stdout)
     assert told["coverage"][0]["reached"] == 1
+
+
+async def a_prometheus() -> PrometheusServer:
+    """One that knows a single metric, for an hour."""
+    now = datetime.now(UTC)
+    target = Target(job="j", instance="i:80", collect=lambda _at: [Sample("known", {}, 1.0)])
+    server = PrometheusServer(clock=RealClock(), targets=[target])
+    server.backfill(now - timedelta(hours=1), now, timedelta(minutes=1), target)
+    return server
+
+
+async def test_a_live_prometheus_says_which_queries_mean_nothing_to_it(
+    nowhere: Stanch, tmp_path: Path
+) -> None:
+    (shipped,) = policies().rglob("inc-001-high-error-rate.yaml")
+    for name in ("approvers", "limits"):
+        (source,) = policies().rglob(f"{name}.yaml")
+        (tmp_path / source.name).write_text(source.read_text())
+    text = shipped.read_text().replace("  queries:\n", "  queries:\n    here: max(known)\n", 1)
+    (tmp_path / "p.yaml").write_text(text)
+    async with await a_prometheus() as server:
+        asked = ("policy", "check", str(tmp_path), "--live", "--prometheus", server.url, "-o", "json")
+        result = await asyncio.to_thread(nowhere, *asked)
+    told = json.loads(result.stdout)
+    assert (result.exit_code, told["promql_read_by"]) == (0, ["promql-parser", server.url])
+    silent = [one["message"].split('"')[1] for one in told["complaints"] if "no series" in one["message"]]
+    assert silent == ["traffic", "err", "p95", "probes_down"]
+
+
+def test_live_without_a_prometheus_says_what_to_set(nowhere: Stanch) -> None:
+    result = nowhere("policy", "check", "--live")
+    assert (result.exit_code, "STANCH_PROMETHEUS_URL" in result.stderr) == (2, True)
+    away = nowhere("policy", "check", "--live", "--prometheus", "http://127.0.0.1:9")
+    assert away.exit_code == 3
+
+
+def test_github_gets_workflow_commands_that_no_text_breaks_out_of(nowhere: Stanch, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("apiVersion: 'x\\n::error::gotcha'\nkind: Policy\n")
+    result = nowhere("policy", "check", str(tmp_path), "--format", "github")
+    lines = result.stdout.splitlines()
+    assert any(line.startswith(f"::error file={tmp_path}/p.yaml,line=1,col=13::apiVersion") for line in lines)
+    assert not [line for line in lines if line.startswith("::error::")]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from receiver.domain import events as ev
 from receiver.domain.plans import Spec, UndoWhen
 from receiver.pipeline.proposal import SWITCHED_OFF
-from receiver.policy.document import Document, ListNode, MapNode, Node
+from receiver.policy.document import Document, find
 from receiver.policy.matching import matches
 from receiver.policy.model import Candidate, Mode, Policy
 from receiver.trials.policy_test.model import Spot
@@ -168,7 +168,7 @@ def _candidate(index: int, candidate: Candidate) -> Iterator[Rule]:
 def _guards(policy: Policy, document: Document) -> Iterator[Rule]:
     for key, said in _LIMITS.items():
         path: Path = ("spec", "guard", key)
-        if _find(document.root, path) is not None:
+        if find(document.root, path) is not None:
             yield Rule(f"guard.{key} objects", path, _objected(said))
     for index, rule in enumerate(policy.guards.rules):
         name = f"guard.rules objects: {rule.expr}"
@@ -244,22 +244,6 @@ def _asked(words: str) -> Question:
 def _spot(document: Document, path: Path) -> Spot:
     """Where the rule stands, or the section that it is a default of."""
     for length in range(len(path), 0, -1):
-        if (found := _find(document.root, path[:length])) is not None:
-            return Spot(document.file, *document.place(found))
+        if (found := find(document.root, path[:length])) is not None:
+            return Spot(document.file, *document.place(found[0]))
     return Spot(document.file, 1, 1)
-
-
-def _find(node: Node | None, path: Path) -> Node | None:
-    """The key of the last step where it is one, so that a reader lands on its name."""
-    place = node
-    for step in path:
-        if isinstance(node, MapNode):
-            entry = next(((key, value) for key, value in node.entries if key.text == step), None)
-            if entry is None:
-                return None
-            place, node = entry
-        elif isinstance(node, ListNode) and isinstance(step, int) and step < len(node.items):
-            place = node = node.items[step]
-        else:
-            return None
-    return place
