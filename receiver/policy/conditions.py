@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from receiver.policy.complaints import Problem, Severity, did_you_mean
@@ -162,6 +162,8 @@ def _parser() -> Any:
     return CELParser()
 
 
+# Policies say the same thing often, and every reload says all of it again.
+@lru_cache(maxsize=4096)
 def _parse(expression: str) -> Any:
     from celpy.celparser import CELParseError
 

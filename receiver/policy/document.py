@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 from ruamel.yaml import YAML
@@ -29,6 +30,8 @@ from receiver.policy.complaints import Complaint, Severity
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 24
+# Files whose trees are kept, some fifty kilobytes each.
+KEPT = 600
 
 QUOTE_IT = "quote it, or use block style: a line that ends in >- and the expression indented below it"
 
@@ -174,7 +177,15 @@ class Document:
 
 def read(file: str, text: str) -> Document:
     """The tree of one file with its complaints; never raises."""
-    document = Document(file, text.removeprefix("\ufeff"))
+    found = _read(text)
+    complaints = [replace(complaint, file=file) for complaint in found.complaints]
+    return Document(file, found.text, found.root, complaints)
+
+
+# Of many files one is edited: scanning YAML takes most of a reload. Trees are frozen, and complaints copied.
+@lru_cache(maxsize=KEPT)
+def _read(text: str) -> Document:
+    document = Document("", text.removeprefix("\ufeff"))
     size = len(document.text.encode("utf-8", "surrogatepass"))
     if size > MAX_BYTES:
         document.text = document.text[:4096]

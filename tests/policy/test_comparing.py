@@ -60,8 +60,8 @@ def test_a_comment_is_no_difference() -> None:
             id="a guard's number",
         ),
         pytest.param(
-            "perPolicy: {count: 3, per: 1h}", "perPolicy: {count: 3, per: 2h}", "guard.perPolicy",
-            "3 in 1h", "3 in 2h", Weight.STRICTER, id="a budget over a longer time",
+            "perTarget: {count: 1, per: 2h}", "perTarget: {count: 1, per: 4h}", "guard.perTarget",
+            "1 in 2h", "1 in 4h", Weight.STRICTER, id="a budget over a longer time",
         ),
         pytest.param(
             "disruptive: {from: [oncall, sre], count: 1}", "disruptive: {from: [oncall, sre], count: 2}",
