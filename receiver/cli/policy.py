@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from receiver.cli import policy_files, policy_tests
+from receiver.cli import policy_files, policy_replay, policy_tests
 from receiver.cli.failures import NOT_WELL, USAGE, Failure
 from receiver.cli.options import Output, examples
 
@@ -70,6 +70,7 @@ def check(
 
 
 app.command("test", epilog=policy_tests.EXAMPLES)(policy_tests.play)
+app.command(epilog=policy_replay.EXAMPLES)(policy_replay.replay)
 app.command("list", epilog=policy_files.LIST_EXAMPLES)(policy_files.list_policies)
 app.command(epilog=policy_files.DIFF_EXAMPLES)(policy_files.diff)
 app.command(epilog=policy_files.SCHEMA_EXAMPLES)(policy_files.schema)

@@ -49,9 +49,8 @@ async def classify_step(world: World, incident: Incident) -> Result:
     found: list[tuple[Judgement, str]] = []
     for fits in applicable(world.loaded.policies, incident, now):
         rules = fits.policy.classify
-        longest = max((rule.for_ for level in rules.levels.values() for rule in level), default=timedelta(0))
         measured = await measure(
-            world.prometheus, fits.policy.queries, start=now - longest, end=now, step=rules.every
+            world.prometheus, fits.policy.queries, start=now - rules.longest, end=now, step=rules.every
         )
         found.append((classify(rules, measured.series, labels, now=now), fits.policy.name))
     event = graded(incident, found, labels)
