@@ -27,6 +27,7 @@ class Kind(StrEnum):
     SEVERITY_RAISED = "severity-raised"
     PROPOSAL_ADDED = "proposal-added"
     PROPOSAL_CHANGED = "proposal-changed"
+    MODE_CHANGED = "mode-changed"
     APPROVAL_CHANGED = "approval-changed"
     POLICIES_CHANGED = "policies-changed"
     INCIDENT_ADDED = "incident-added"
@@ -136,7 +137,8 @@ def _between(old: Outcome, new: Outcome) -> list[tuple[Kind, bool]]:
         (Kind.SEVERITY_LOWERED, _worse(old.severity, new.severity)),
         (Kind.SEVERITY_RAISED, _worse(new.severity, old.severity)),
         (Kind.PROPOSAL_CHANGED, same_level and _remedies(old) != _remedies(new)),
-        (Kind.APPROVAL_CHANGED, same_level and _approvals(old) != _approvals(new)),
+        (Kind.MODE_CHANGED, same_level and _modes(old) != _modes(new)),
+        (Kind.APPROVAL_CHANGED, _modes(old) == _modes(new) and _approvals(old) != _approvals(new)),
         (Kind.POLICIES_CHANGED, old.policies != new.policies),
     ]
 
@@ -149,8 +151,12 @@ def _remedies(outcome: Outcome) -> list[tuple[str, bool]]:
     return [(way.remediation, way.certain) for way in outcome.ways]
 
 
-def _approvals(outcome: Outcome) -> list[tuple[str, str]]:
-    return [(way.remediation, f"{way.does}: {way.approval}") for way in outcome.ways]
+def _modes(outcome: Outcome) -> list[Does]:
+    return [way.does for way in outcome.ways]
+
+
+def _approvals(outcome: Outcome) -> list[str]:
+    return [way.approval for way in outcome.ways]
 
 
 def _level(ways: Sequence[Way]) -> int:

@@ -67,11 +67,11 @@ def milder() -> Policy:
     return certain(classify=rules)
 
 
-ASKS = {Kind.APPROVAL_CHANGED}
+MODE = {Kind.MODE_CHANGED}
 CHANGES = [
-    ("acts by itself", certain(), certain(mode=Mode.AUTO), {Kind.AUTO_ADDED, Kind.PAGE_REMOVED} | ASKS),
-    ("asks again", certain(mode=Mode.AUTO), certain(), {Kind.AUTO_REMOVED, Kind.PAGE_ADDED} | ASKS),
-    ("only shadows", certain(), certain(mode=Mode.SHADOW), {Kind.PAGE_REMOVED} | ASKS),
+    ("acts by itself", certain(), certain(mode=Mode.AUTO), {Kind.AUTO_ADDED, Kind.PAGE_REMOVED} | MODE),
+    ("asks again", certain(mode=Mode.AUTO), certain(), {Kind.AUTO_REMOVED, Kind.PAGE_ADDED} | MODE),
+    ("only shadows", certain(), certain(mode=Mode.SHADOW), {Kind.PAGE_REMOVED} | MODE),
     ("is less bad", certain(), milder(), {Kind.SEVERITY_LOWERED}),
     ("is worse", milder(), certain(), {Kind.SEVERITY_RAISED}),
     (
@@ -238,8 +238,8 @@ def check_month(*, incidents: int, alerts: int) -> None:
     found = replay(month, a_set(planted=False), a_set(planted=True))
     assert (found.summary.incidents, found.summary.alerts) == (incidents, alerts)
     assert shown(found) == {
-        services(1): {Kind.AUTO_ADDED, Kind.PAGE_REMOVED, Kind.APPROVAL_CHANGED},
-        services(2): {Kind.PAGE_REMOVED, Kind.APPROVAL_CHANGED},
+        services(1): {Kind.AUTO_ADDED, Kind.PAGE_REMOVED, Kind.MODE_CHANGED},
+        services(2): {Kind.PAGE_REMOVED, Kind.MODE_CHANGED},
         services(3): {Kind.PAGE_REMOVED, Kind.PROPOSAL_REMOVED, Kind.POLICIES_CHANGED},
     }
     assert len(found.differing) == sum(number % 40 in (1, 2, 3) for number in range(incidents))
