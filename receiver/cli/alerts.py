@@ -1,20 +1,20 @@
-"""`stanch alerts`: the alerts as they were last told."""
+"""`stanch alerts`: the alerts as they were last told, and the deliveries that told them."""
 
 from __future__ import annotations
 
+import sys
+from typing import Annotated
+
 import typer
 
+from receiver.cli.journal import Since, Until, asked_lines
 from receiver.cli.options import DEFAULT_URL, As, Limit, Output, TokenFile, Url, examples
 
 app = typer.Typer(
-    no_args_is_help=True, help="Alerts as they were last told.", epilog=examples("stanch alerts list")
+    no_args_is_help=True,
+    help="Alerts as they were last told.",
+    epilog=examples("stanch alerts list", "stanch alerts journal --from 2026-02-01 > journal.jsonl"),
 )
-
-
-@app.callback()
-def _family() -> None:
-    # With a callback a lone command stays a command of its own.
-    pass
 
 
 @app.command("list", epilog=examples("stanch alerts list", "stanch alerts list --limit 5 --output json"))
@@ -53,6 +53,35 @@ def list_(
         none="no alert",
     )
     return None
+
+
+@app.command(
+    epilog=examples(
+        "stanch alerts journal > journal.jsonl",
+        "stanch alerts journal --from 2026-02-01 --to 2026-03-01 > february.jsonl",
+    )
+)
+def journal(
+    since: Since = None,
+    until: Until = None,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    output: Annotated[
+        Output, typer.Option("--output", "-o", help="Both are the same: JSON lines.")
+    ] = Output.JSON,
+) -> None:
+    """Write every delivery that is kept to standard output, as JSON lines.
+
+    `stanch policy replay --journal FILE` plays them again. The service keeps
+    deliveries for STANCH_RETENTION only: what is older is not in it.
+    """
+    from receiver.domain.journal import line_of
+
+    with asked_lines(url, token_file, since, until) as lines:
+        for kept in lines:
+            # Written anew: in ASCII, and nothing but a delivery.
+            sys.stdout.write(line_of(kept).decode())
+    sys.stdout.flush()
 
 
 def _labels(alert: dict[str, object]) -> dict[str, object]:

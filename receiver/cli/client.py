@@ -72,10 +72,15 @@ class Service:
 
     @contextmanager
     def lines(
-        self, path: str, *, headers: Mapping[str, str] | None = None, timeout: float = TIMEOUT_SECONDS
+        self,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str | int | None] | None = None,
+        timeout: float = TIMEOUT_SECONDS,
     ) -> Iterator[Iterator[bytes]]:
         """The lines of a long answer as they come. Raises Failure where it breaks off."""
-        with self._answer("GET", path, headers=headers, timeout=timeout) as answer:
+        with self._answer("GET", path, query=query, headers=headers, timeout=timeout) as answer:
             yield self._lines(answer, timeout)
 
     @contextmanager

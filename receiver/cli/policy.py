@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from receiver.cli import policy_files, policy_stats, policy_tests
+from receiver.cli import policy_files, policy_replay, policy_stats, policy_tests
 from receiver.cli.failures import NOT_WELL, UNREACHABLE, USAGE, Failure
 from receiver.cli.options import examples
 
@@ -135,6 +135,7 @@ def _asked(checked: Checked, folder: Path, url: str | None) -> Checked:
 
 
 app.command("test", epilog=policy_tests.EXAMPLES)(policy_tests.play)
+app.command(epilog=policy_replay.EXAMPLES)(policy_replay.replay)
 app.command("list", epilog=policy_files.LIST_EXAMPLES)(policy_files.list_policies)
 app.command(epilog=policy_files.DIFF_EXAMPLES)(policy_files.diff)
 app.command(epilog=policy_files.SCHEMA_EXAMPLES)(policy_files.schema)

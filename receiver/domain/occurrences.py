@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from receiver.domain.alerts import Alert
+
 # A flapping alert makes a few facts an hour; beyond this the oldest ended ones are forgotten.
 FACTS_KEPT = 200
 
@@ -104,6 +106,15 @@ def is_doubtful(facts: Facts, starts_at: datetime) -> bool:
     """
     last_end = max((ended.ends_at for ended in facts.endings), default=None)
     return last_end is not None and starts_at <= last_end and open_occurrence(facts) is None
+
+
+def with_alert(facts: Facts, alert: Alert, *, at: datetime) -> Facts:
+    """These facts and what a delivery of then says of the alert; the very same where that was told before."""
+    if alert.status == "firing":
+        firing = Firing(alert.starts_at)
+        return facts if firing in facts.firings else pruned(facts.with_firing(firing))
+    ended = Ended(alert.starts_at, alert.ends_at or at)
+    return facts if ended in facts.endings else pruned(facts.with_ending(ended))
 
 
 def pruned(facts: Facts) -> Facts:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import structlog
 from sqlalchemy import Connection
@@ -17,11 +16,12 @@ from sqlalchemy import Connection
 from receiver.domain import events as ev
 from receiver.domain.alerts import Alert, Notification, Unreadable, identity_of, read_notification
 from receiver.domain.errors import Unavailable
-from receiver.domain.incidents import Incident, Status, apply
-from receiver.domain.occurrences import Ended, Facts, Firing, Occurrence, is_doubtful, pruned
+from receiver.domain.incidents import Incident, apply
+from receiver.domain.occurrences import Facts, Occurrence, is_doubtful, with_alert
 from receiver.pipeline.counters import Counters
 from receiver.pipeline.recording import record
 from receiver.pipeline.world import World
+from receiver.policy.joining import Joins, Opens, attached, ended, takes_end
 from receiver.policy.matching import CorrelationKey, correlate
 from receiver.store import claims, engine, intake, timeline
 from receiver.store.intake import AlertRow, Repeats, Waiting
@@ -207,13 +207,9 @@ def tell(
     row.last_seen = max(row.last_seen, at)
     row.annotations = alert.annotations
     row.fingerprint = alert.fingerprint or row.fingerprint
-    doubtful = False
-    if alert.status == "firing":
-        doubtful = is_doubtful(row.facts, alert.starts_at)
-        row.facts = pruned(row.facts.with_firing(Firing(alert.starts_at)))
-        row.doubted_at = at if doubtful else row.doubted_at
-    else:
-        row.facts = pruned(row.facts.with_ending(Ended(alert.starts_at, alert.ends_at or at)))
+    doubtful = alert.status == "firing" and is_doubtful(row.facts, alert.starts_at)
+    row.doubted_at = at if doubtful else row.doubted_at
+    row.facts = with_alert(row.facts, alert, at=at)
     follow(world, tx, row, before, incidents=incidents, book=book)
     return doubtful
 
@@ -247,8 +243,7 @@ def follow(
         )
         row.incident_id = _attach(world, row, fired, pages)
     elif row.incident_id is not None and before is not None:
-        ended = max(row.facts.endings, key=lambda fact: fact.ends_at)
-        _end(pages, row.incident_id, ev.AlertResolved(row.identity, ended.ends_at, ended.how))
+        _end(pages, row.incident_id, row)
     if row.incident_id is not None:
         incidents.add(row.incident_id)
     if book is None:
@@ -313,29 +308,21 @@ def _attach(world: World, row: AlertRow, fired: ev.AlertFired, book: Book) -> in
     """Join the open incident of its key, reopen one that ended lately, or open a new one."""
     key = correlate(row.labels, row.identity, world.loaded.policies.correlation)
     newest = book.newest_of_key(key.key)
-    if newest is not None:
-        incident = book.incident(newest)
-        if incident.open:
-            book.add(newest, fired)
-            return newest
-        now = world.clock.now()
-        since = now - (incident.resolved_at or now)
-        if incident.held.get(row.identity) == fired.starts_at:
-            return newest
-        if since <= key.reopen:
-            book.add(newest, ev.Reopened(incident.epoch + 1), fired)
-            return newest
-    opened = book.open(key)
-    labels: dict[str, Any] = dict(fired.labels)
-    book.add(opened, ev.Opened(key.key, key.title, labels), fired)
-    return opened
+    incident = None if newest is None else book.incident(newest)
+    match attached(incident, key, fired, now=world.clock.now()):
+        case Joins(events):
+            assert newest is not None
+            joined = newest
+        case Opens(events):
+            joined = book.open(key)
+    if events:
+        book.add(joined, *events)
+    return joined
 
 
-def _end(book: Book, incident_id: int, ended: ev.AlertResolved) -> None:
-    incident = book.incident(incident_id)
-    if incident.alerts.get(ended.identity) is None or incident.status is Status.RESOLVED:
-        return
-    book.add(incident_id, ended)
+def _end(book: Book, incident_id: int, row: AlertRow) -> None:
+    if takes_end(book.incident(incident_id), row.identity):
+        book.add(incident_id, ended(row.identity, row.facts))
 
 
 def make_all_due(world: World) -> Callable[[Connection], None]:

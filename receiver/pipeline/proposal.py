@@ -15,19 +15,18 @@ from receiver.domain import events as ev
 from receiver.domain.cutting import first_of
 from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.incidents import Incident
-from receiver.domain.plans import ApprovalRule, Draft, NotApplicable, ObjectRef, Plan, Risk
+from receiver.domain.plans import NotApplicable, ObjectRef, Plan
 from receiver.pipeline.facts import Gathered, diff_of, gather, inside_facts
-from receiver.pipeline.steps import Result, applicable, evidence_of
+from receiver.pipeline.steps import Result, evidence_of
 from receiver.pipeline.world import World
-from receiver.policy.approval import DEFAULT_RULES
-from receiver.policy.expressions import Truth, evaluate
+from receiver.policy.expressions import Truth
 from receiver.policy.guards import Case, ask_all
+from receiver.policy.matching import applicable
 from receiver.policy.model import Candidate, Guards, Policy
+from receiver.policy.planning import assemble, considered
 from receiver.store import effects
 
 REJECTED_SHOWN = 20
-SWITCHED_OFF = "disabled in the policy"
-_ORDER = tuple(Risk)
 # Of a policy that is no longer loaded: the strict defaults.
 _NO_LIMITS = Guards()
 
@@ -48,7 +47,7 @@ async def look_for_cure(
     """The best proposal now, or the reason for each candidate why it is none."""
     now = world.clock.now()
     rejected: list[str] = []
-    found = applicable(world, incident, now)
+    found = applicable(world.loaded.policies, incident, now)
     if not found:
         return ("no policy matches the alerts that fire",)
     for fits in found:
@@ -122,17 +121,9 @@ async def _consider(
     facts: Mapping[str, Any],
     tried: frozenset[str],
 ) -> tuple[Plan, Gathered] | str:
-    if candidate.remediation in tried:
-        return "it was tried for this incident"
-    labels = next((alert.labels for alert in incident.alerts.values() if alert.firing), {})
-    if candidate.when is not None:
-        truth, reason = evaluate(candidate.when, {**facts, "labels": dict(labels)})
-        if truth is Truth.FALSE:
-            return f"{candidate.when} does not hold"
-        if truth is Truth.UNKNOWN:
-            return f"{candidate.when} is not known: {reason}"
-    if candidate.disabled:
-        return f"{SWITCHED_OFF}: {candidate.why}"
+    truth, why_not = considered(candidate, incident, facts, tried)
+    if truth is not Truth.TRUE:
+        return why_not
     try:
         plan = await _make(world, incident, policy, candidate, target)
         if isinstance(plan, NotApplicable):
@@ -153,39 +144,7 @@ async def _make(
     draft = remediation.plan(state, candidate.parameters, evidence, now=now)
     if isinstance(draft, NotApplicable):
         return draft
-    return assemble(incident, policy, candidate, draft, world)
-
-
-def assemble(incident: Incident, policy: Policy, candidate: Candidate, draft: Draft, world: World) -> Plan:
-    """The draft with everything an approval covers; a policy may only tighten the risk's rule."""
-    spec = world.catalogue[candidate.remediation]
-    risk = max(draft.risk or spec.risk, spec.risk, key=_ORDER.index)
-    return Plan(
-        incident_id=incident.id,
-        epoch=incident.epoch,
-        policy=policy.name,
-        policy_hash=policy.hash,
-        mode=policy.mode.value,
-        remediation=spec.name,
-        version=spec.version,
-        parameters=dict(candidate.parameters),
-        target=draft.target,
-        steps=draft.steps,
-        risk=risk,
-        approval=_rule(policy, risk),
-        verification=policy.verification,
-        undo=policy.undo,
-        monitor=policy.monitor,
-        summary=draft.summary,
-        why=f"{candidate.why}. {draft.why}" if candidate.why else draft.why,
-        blast_radius=draft.blast_radius,
-        undo_sentence=draft.undo_sentence,
-        notes=draft.notes,
-    )
-
-
-def _rule(policy: Policy, risk: Risk) -> ApprovalRule:
-    return policy.approve.get(risk, DEFAULT_RULES[risk])
+    return assemble(incident, policy, candidate, draft, world.catalogue[candidate.remediation])
 
 
 def planned(tx: Connection, world: World, proposal: Proposal) -> tuple[ev.Event, ...]:

@@ -6,7 +6,7 @@ Each gathers, hands everything to a pure decision, and returns the events that f
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,14 +17,14 @@ from receiver.domain.incidents import Incident
 from receiver.domain.plans import NotApplicable, ObjectRef, Plan
 from receiver.domain.remediation import Evidence, Placement
 from receiver.domain.rollouts import first_bad_sample
-from receiver.domain.severity import Severity, worst
 from receiver.pipeline.measuring import health, measure, points_of
 from receiver.pipeline.world import World
-from receiver.policy.classification import DEFAULT_FOR_UNLISTED_LABEL, Judgement, classify
+from receiver.policy.classification import Judgement, classify
 from receiver.policy.expressions import Truth, evaluate, names_in
-from receiver.policy.matching import policies_for, resolve_target
+from receiver.policy.grading import graded
+from receiver.policy.matching import applicable, policy_watching
 from receiver.policy.model import Policy
-from receiver.policy.next_step import DEFAULT_MONITOR, after_verdict
+from receiver.policy.next_step import DEFAULT_MONITOR, RECLASSIFY, after_verdict
 from receiver.policy.verification import Outcome, holds_through, judge, monitoring_window, thinned
 from receiver.probes import catalogue as probes
 
@@ -42,75 +42,19 @@ class Result:
     again_at: datetime | None = None
 
 
-@dataclass(frozen=True)
-class Applicable:
-    """A policy that an incident's alert calls for, with the object that alert names."""
-
-    policy: Policy
-    target: ObjectRef | NotApplicable
-
-
-def applicable(world: World, incident: Incident, now: datetime) -> list[Applicable]:
-    """The policies of this incident, by name."""
-    found = policies_for(
-        incident.alerts.values(), world.loaded.policies, now=now, first_seen=_first_seen(incident)
-    )
-    return [Applicable(policy, resolve_target(policy.target, alert.labels)) for policy, alert in found]
-
-
-def _first_seen(incident: Incident) -> dict[str, datetime]:
-    opened = incident.opened_at
-    return {} if opened is None else dict.fromkeys(incident.alerts, opened)
-
-
 async def classify_step(world: World, incident: Incident) -> Result:
     """Measure the thresholds of every policy that applies; the most severe answer counts."""
     now = world.clock.now()
     labels = [alert.labels for alert in incident.alerts.values() if alert.firing]
     found: list[tuple[Judgement, str]] = []
-    for fits in applicable(world, incident, now):
+    for fits in applicable(world.loaded.policies, incident, now):
         rules = fits.policy.classify
-        longest = max((rule.for_ for level in rules.levels.values() for rule in level), default=timedelta(0))
         measured = await measure(
-            world.prometheus, fits.policy.queries, start=now - longest, end=now, step=rules.every
+            world.prometheus, fits.policy.queries, start=now - rules.longest, end=now, step=rules.every
         )
         found.append((classify(rules, measured.series, labels, now=now), fits.policy.name))
-    if not found:
-        found.append((_by_label_alone(labels), ""))
-    judgement, policy = min(found, key=lambda pair: pair[0].severity.rank if pair[0].severity else 9)
-    event = ev.Classified(judgement.severity, judgement.rule, judgement.value, judgement.reason, policy)
-    raises = judgement.severity is not None and judgement.severity.worse_than(incident.severity)
-    if incident.severity is None or raises:
-        return Result((event if judgement.severity else replace(event, severity=Severity.P3),))
-    if not judgement.decided or judgement.severity is incident.severity:
-        # Nothing new, and what cannot be measured never lowers.
-        return (
-            Result((), again_at=now + timedelta(seconds=30))
-            if _settled(incident, judgement)
-            else Result((event,))
-        )
-    return (
-        Result((event,))
-        if incident.lower_to is not judgement.severity
-        else Result((), now + timedelta(seconds=30))
-    )
-
-
-def _settled(incident: Incident, judgement: Judgement) -> bool:
-    """Whether a repeated answer would only repeat itself in the timeline."""
-    return (incident.classified_at is not None and incident.lower_since is None) or not judgement.decided
-
-
-def _by_label_alone(labels: list[Any]) -> Judgement:
-    known = {"critical": Severity.P1, "page": Severity.P1, "warning": Severity.P2, "info": Severity.P3}
-    said = [found["severity"] for found in labels if found.get("severity")]
-    levels = [known.get(text.lower(), DEFAULT_FOR_UNLISTED_LABEL) for text in said]
-    reason = (
-        f"no policy matches; the severity label says {', '.join(sorted(set(said)))}"
-        if said
-        else ("no policy matches and no alert carries a severity label")
-    )
-    return Judgement(worst(levels), "severity label", {}, reason, False)
+    event = graded(incident, found, labels)
+    return Result((event,)) if event is not None else Result((), again_at=now + RECLASSIFY)
 
 
 async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[str, Any]]:
@@ -136,7 +80,7 @@ async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[
                 facts[name] = found
 
     async with asyncio.TaskGroup() as group:
-        for fits in applicable(world, incident, now):
+        for fits in applicable(world.loaded.policies, incident, now):
             if isinstance(fits.target, NotApplicable):
                 missing[fits.policy.name] = fits.target.reason
                 continue
@@ -195,7 +139,7 @@ async def judge_step(world: World, incident: Incident, plan: Plan) -> Result:
 async def quiet_step(world: World, incident: Incident, plan: Plan | None) -> Result:
     """Nothing fires: the metrics must have samples and hold, or it is not quiet but blind."""
     now = world.clock.now()
-    policy = _policy_of(world, incident, plan)
+    policy = policy_watching(world.loaded.policies, incident) if plan is None else None
     verification = (
         plan.verification if plan is not None else (policy.verification if policy is not None else None)
     )
@@ -230,17 +174,6 @@ async def quiet_step(world: World, incident: Incident, plan: Plan | None) -> Res
     if until is not None or incident.stale != reason:
         return Result((ev.MonitoringInterrupted(reason),), again_at=again)
     return Result((), again_at=again)
-
-
-def _policy_of(world: World, incident: Incident, plan: Plan | None) -> Policy | None:
-    """The policy of the plan, or the first that any alert of the incident matches, firing or not."""
-    if plan is not None:
-        return world.loaded.policies.named(plan.policy)
-    for policy in sorted(world.loaded.policies.policies, key=lambda policy: policy.name):
-        for alert in incident.alerts.values():
-            if all(matcher.holds(alert.labels) for matcher in policy.match.matchers):
-                return policy
-    return None
 
 
 async def evidence_of(world: World, policy: Policy, incident: Incident, now: datetime) -> Evidence:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from receiver.domain.canonical import canonical
-from receiver.domain.incidents import IncidentAlert
+from receiver.domain.incidents import Incident, IncidentAlert
 from receiver.domain.plans import NotApplicable, ObjectRef
 from receiver.policy.model import (
     DEFAULT_CORRELATION,
@@ -75,6 +75,30 @@ def policies_for(
                 found.append((policy, alert))
                 break
     return found
+
+
+@dataclass(frozen=True)
+class Applicable:
+    """A policy that an incident's alert calls for, with the object that alert names."""
+
+    policy: Policy
+    target: ObjectRef | NotApplicable
+
+
+def applicable(loaded: PolicySet, incident: Incident, now: datetime) -> list[Applicable]:
+    """The policies of this incident, by name."""
+    opened = incident.opened_at
+    first_seen = {} if opened is None else dict.fromkeys(incident.alerts, opened)
+    found = policies_for(incident.alerts.values(), loaded, now=now, first_seen=first_seen)
+    return [Applicable(policy, resolve_target(policy.target, alert.labels)) for policy, alert in found]
+
+
+def policy_watching(loaded: PolicySet, incident: Incident) -> Policy | None:
+    """The first policy, by name, that any alert of the incident matches, firing or not."""
+    for policy in sorted(loaded.policies, key=lambda policy: policy.name):
+        if any(matches(policy, alert.labels) for alert in incident.alerts.values()):
+            return policy
+    return None
 
 
 def matches(policy: Policy, labels: Mapping[str, str]) -> bool:

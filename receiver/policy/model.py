@@ -80,6 +80,11 @@ class Classify:
     severity_label: Mapping[str, Severity]
     every: timedelta = timedelta(seconds=15)
 
+    @property
+    def longest(self) -> timedelta:
+        """How far back its rules look."""
+        return max((rule.for_ for rules in self.levels.values() for rule in rules), default=timedelta(0))
+
 
 @dataclass(frozen=True)
 class ProbeUse:

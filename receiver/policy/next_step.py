@@ -168,7 +168,7 @@ def _of_plan(
         )
     match progress.state:
         case PlanState.PLANNED:
-            return Record((_first_request(incident, progress, plan, now),))
+            return Record((first_request(incident, progress, plan, now),))
         case PlanState.AWAITING:
             return _awaiting(incident, progress, plan, looked, now)
         case PlanState.SUSPENDED:
@@ -323,7 +323,8 @@ def after_verdict(incident: Incident, plan: Plan, outcome: Outcome) -> tuple[ev.
     return (ev.Escalated(f"{progress.plan_id}: {words}"),)
 
 
-def _first_request(incident: Incident, progress: PlanProgress, plan: Plan, now: datetime) -> ev.Event:
+def first_request(incident: Incident, progress: PlanProgress, plan: Plan, now: datetime) -> ev.Event:
+    """What a new plan begins with: the policy's own yes where it may give one, else people are asked."""
     by_rule = approve_by_rule(progress.plan_id, plan, now=now)
     # What nobody delivered may be proposed for, never acted on without a person.
     told = any(alert.firing and alert.source == "webhook" for alert in incident.alerts.values())

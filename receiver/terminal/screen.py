@@ -89,6 +89,12 @@ def print_json(document: object, *, indent: int | None = 2) -> None:
     sys.stdout.flush()
 
 
+def print_page(text: str) -> None:
+    """A page as it is, for a file or a pull request; whoever wrote it made it harmless."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[RenderableType]], *, none: str) -> None:
     """A table, or the sentence for when there is nothing to show."""
     found = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))

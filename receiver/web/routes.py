@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel
 
-from receiver.web import api, metrics, stream, webhook
+from receiver.web import api, journal, metrics, stream, webhook
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -36,6 +36,7 @@ async def openapi(request: web.Request) -> web.Response:
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/api/v1/alerts", webhook.receive, "Take an Alertmanager notification", "kept durably"),
     Route("GET", "/api/v1/alerts", api.list_alerts, "Alerts, newest first"),
+    Route("GET", "/api/v1/journal", journal.export_journal, "Deliveries that are still kept", "JSON lines"),
     Route("GET", "/api/v1/incidents", api.list_incidents, "Incidents, newest first"),
     Route("GET", "/api/v1/incidents/{id}", api.show_incident, "One incident"),
     Route(

@@ -22,6 +22,7 @@ from receiver.cli.main import app
 from receiver.domain import events as ev
 from receiver.domain.errors import Conflict, NotAllowed, NotFound, Unavailable
 from receiver.domain.incidents import Incident, IncidentAlert, PlanProgress, PlanState
+from receiver.domain.journal import Kept, line_of
 from receiver.domain.outcomes import Outcome, Tally
 from receiver.domain.plans import ApprovalRule, ObjectRef, Plan, Risk, Undo, Verification
 from receiver.domain.severity import Severity
@@ -146,6 +147,7 @@ class FakeService:
     digest_now: str | None = None
     cut_audit: bool = False
     streams: list[list[bytes]] = field(default_factory=list)
+    journal: list[Kept] = field(default_factory=list)
 
     @property
     def digest(self) -> str:
@@ -190,6 +192,8 @@ class FakeService:
                 return web.json_response({"items": [tally_view(tally)]})
             case ["audit"]:
                 return await self._audit(request)
+            case ["journal"]:
+                return web.Response(body=b"".join(line_of(kept) for kept in self.journal))
             case ["events"]:
                 return await self._stream(request)
         raise NotFound(f"there is no {path}")

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import pytest
@@ -24,6 +25,7 @@ from receiver.demo.clock import WorldClock
 from receiver.demo.scenario import scenario
 from receiver.demo.world import CLUSTER, DemoWorld, demo_world
 from receiver.domain.errors import PermanentError, Unavailable
+from receiver.domain.journal import read_line
 from receiver.pipeline.world import Timing
 from receiver.settings import Settings
 from receiver.web.routes import document
@@ -170,7 +172,13 @@ async def test_when_the_store_is_away_the_answer_is_503_and_the_sender_tries_aga
 
 
 async def test_reading_needs_a_token_and_says_so(running: Running) -> None:
-    for path in ("/api/v1/incidents", "/api/v1/plans/P-1", "/api/v1/audit", "/api/v1/events"):
+    for path in (
+        "/api/v1/incidents",
+        "/api/v1/plans/P-1",
+        "/api/v1/audit",
+        "/api/v1/events",
+        "/api/v1/journal",
+    ):
         status, answer = await running.get(path, token=None)
         assert status == 401
         assert "token" in answer["error"]
@@ -279,7 +287,7 @@ async def test_the_kill_switch_and_back(running: Running) -> None:
 def test_every_operation_is_described_once() -> None:
     found = document()
     operations = [one["operationId"] for path in found["paths"].values() for one in path.values()]
-    assert len(operations) == len(set(operations)) == 28
+    assert len(operations) == len(set(operations)) == 29
     for path, methods in found["paths"].items():
         for method, one in methods.items():
             assert one["summary"], f"{method} {path}"
@@ -343,3 +351,39 @@ async def counted(service: Service, outcome: str) -> None:
             return
         await asyncio.sleep(0.05)
     raise AssertionError(f"policies were never {outcome}")
+
+
+async def journal(running: Running, query: str = "") -> list[Any]:
+    """The deliveries of the journal."""
+    headers = {"Authorization": f"Bearer {API_TOKEN}"}
+    async with running.session.get(f"{running.service.url}/api/v1/journal{query}", headers=headers) as answer:
+        assert answer.status == 200
+        return [read_line(line) async for line in answer.content]
+
+
+async def test_the_journal_is_every_delivery_as_it_came(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One a page, so that pages have to be followed.
+    monkeypatch.setattr("receiver.store.journal.READ_AT_ONCE_BYTES", 1)
+    bodies = [a_body(), a_body(), b"no notification", b"\xff\x00 not even text", a_body(app="other")]
+    for body in bodies:
+        assert await running.send(body) == 200
+    found = await journal(running)
+    assert [kept.body for kept in found] == bodies
+    assert {kept.source for kept in found} == {"alertmanager"}
+
+
+async def test_the_journal_is_cut_to_the_time_that_is_asked_for(running: Running) -> None:
+    assert await running.send(a_body()) == 200
+    (kept,) = await journal(running)
+    at, later = kept.received_at, kept.received_at + timedelta(seconds=1)
+
+    def between(since: datetime, until: datetime) -> str:
+        return "?" + urlencode({"from": since.isoformat(), "to": until.isoformat()})
+
+    assert await journal(running, between(at, later)) == [kept]
+    assert await journal(running, between(later, later)) == []
+    assert await journal(running, between(at - timedelta(days=1), at)) == []
+    status, answer = await running.get("/api/v1/journal?from=yesterday")
+    assert (status, answer["error"]) == (400, "from is neither a date nor an RFC 3339 time")

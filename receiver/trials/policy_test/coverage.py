@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from receiver.domain import events as ev
 from receiver.domain.plans import Spec, UndoWhen
-from receiver.pipeline.proposal import SWITCHED_OFF
 from receiver.policy.document import Document, find
 from receiver.policy.matching import matches
 from receiver.policy.model import Candidate, Mode, Policy
+from receiver.policy.planning import SWITCHED_OFF
 from receiver.trials.policy_test.model import Spot
 from receiver.trials.policy_test.seen import Seen, SeenIncident
 

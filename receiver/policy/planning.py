@@ -1,0 +1,59 @@
+"""Whether a candidate is worth a look, and the plan that it becomes. Pure; the cluster is asked elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from receiver.domain.incidents import Incident
+from receiver.domain.plans import Draft, Plan, Risk, Spec
+from receiver.policy.approval import DEFAULT_RULES
+from receiver.policy.expressions import Truth, evaluate
+from receiver.policy.model import Candidate, Policy
+
+SWITCHED_OFF = "disabled in the policy"
+_ORDER = tuple(Risk)
+
+
+def considered(
+    candidate: Candidate, incident: Incident, facts: Mapping[str, Any], tried: frozenset[str]
+) -> tuple[Truth, str]:
+    """Whether its condition holds for the incident, and the reason where it does not or is not known."""
+    if candidate.remediation in tried:
+        return Truth.FALSE, "it was tried for this incident"
+    truth, reason = Truth.TRUE, ""
+    if candidate.when is not None:
+        labels = next((alert.labels for alert in incident.alerts.values() if alert.firing), {})
+        truth, reason = evaluate(candidate.when, {**facts, "labels": dict(labels)})
+    if truth is Truth.FALSE:
+        return truth, f"{candidate.when} does not hold"
+    if candidate.disabled:
+        return Truth.FALSE, f"{SWITCHED_OFF}: {candidate.why}"
+    return truth, f"{candidate.when} is not known: {reason}" if truth is Truth.UNKNOWN else ""
+
+
+def assemble(incident: Incident, policy: Policy, candidate: Candidate, draft: Draft, spec: Spec) -> Plan:
+    """The draft with everything an approval covers; a policy may only tighten the risk's rule."""
+    risk = max(draft.risk or spec.risk, spec.risk, key=_ORDER.index)
+    return Plan(
+        incident_id=incident.id,
+        epoch=incident.epoch,
+        policy=policy.name,
+        policy_hash=policy.hash,
+        mode=policy.mode.value,
+        remediation=spec.name,
+        version=spec.version,
+        parameters=dict(candidate.parameters),
+        target=draft.target,
+        steps=draft.steps,
+        risk=risk,
+        approval=policy.approve.get(risk, DEFAULT_RULES[risk]),
+        verification=policy.verification,
+        undo=policy.undo,
+        monitor=policy.monitor,
+        summary=draft.summary,
+        why=f"{candidate.why}. {draft.why}" if candidate.why else draft.why,
+        blast_radius=draft.blast_radius,
+        undo_sentence=draft.undo_sentence,
+        notes=draft.notes,
+    )
