@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -65,6 +66,9 @@ def journal(
     until: Until = None,
     url: Url = DEFAULT_URL,
     token_file: TokenFile = None,
+    output: Annotated[
+        Output, typer.Option("--output", "-o", help="Both are the same: JSON lines.")
+    ] = Output.JSON,
 ) -> None:
     """Write every delivery that is kept to standard output, as JSON lines.
 
