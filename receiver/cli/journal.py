@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
@@ -64,29 +64,36 @@ def file_lines(path: Path, *, told: Callable[[int], None]) -> Iterator[Iterator[
     Raises Failure, with the number of the line that is none.
     """
     name = "standard input" if str(path) == "-" else str(path)
+    with _opened(path, name) as opened:
+        yield _deliveries(_bounded(opened, name, told), name, code=USAGE)
+
+
+def _opened(path: Path, name: str) -> AbstractContextManager[IO[bytes]]:
     try:
-        with _opened(path) as opened:
-            yield _deliveries(_bounded(opened, name, told), name, code=USAGE)
+        return nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb")
     except OSError as error:
-        raise Failure(f"{name} cannot be read: {error.strerror}", code=USAGE) from error
-
-
-def _opened(path: Path) -> AbstractContextManager[IO[bytes]]:
-    @contextmanager
-    def standard() -> Iterator[IO[bytes]]:
-        yield sys.stdin.buffer
-
-    return standard() if str(path) == "-" else path.open("rb")
+        raise _unreadable(name, error) from error
 
 
 def _bounded(opened: IO[bytes], name: str, told: Callable[[int], None]) -> Iterator[bytes]:
     number = 0
-    while line := opened.readline(MAX_LINE_BYTES):
+    while line := _next(opened, name):
         number += 1
         if len(line) >= MAX_LINE_BYTES:
             raise Failure(f"{name}, line {number}: it is longer than any delivery", code=USAGE)
         told(len(line))
         yield line
+
+
+def _next(opened: IO[bytes], name: str) -> bytes:
+    try:
+        return opened.readline(MAX_LINE_BYTES)
+    except OSError as error:
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: OSError) -> Failure:
+    return Failure(f"{name} cannot be read: {error.strerror}", code=USAGE)
 
 
 def _deliveries(lines: Iterable[bytes], name: str, *, code: int) -> Iterator[Kept]:

@@ -16,6 +16,9 @@ from pydantic_core import from_json
 
 from receiver.domain.alerts import parse_time
 
+# Whoever replays adds hours to these times; at the ends of the calendar there is no room for that.
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -52,6 +55,8 @@ def read_line(line: bytes) -> Kept:
         received_at = parse_time(told.get("received_at"))
     except (ValueError, OverflowError):
         raise ValueError("received_at is no RFC 3339 time") from None
+    if not _FIRST_YEAR <= received_at.year < _LAST_YEAR:
+        raise ValueError("received_at is no time at which anything was received")
     try:
         content = base64.b64decode(body, validate=True) if told.get("base64") is True else body.encode()
     except ValueError:

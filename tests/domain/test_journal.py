@@ -28,6 +28,7 @@ def test_a_delivery_comes_back_as_it_was(body: bytes, source: str) -> None:
         (b"[]", "no object"),
         (b'{"received_at": "2026-03-01T12:00:00Z", "source": "a"}', "must be texts"),
         (b'{"received_at": "at noon", "source": "a", "body": "{}"}', "received_at"),
+        (b'{"received_at": "9999-12-31T23:59:59Z", "source": "a", "body": "{}"}', "received_at"),
         (b'{"received_at": "2026-03-01T12:00:00", "source": "a", "body": "{}"}', "received_at"),
         (b'{"received_at": "2026-03-01T12:00:00Z", "source": "a", "body": "?", "base64": true}', "base64"),
     ],
