@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -52,25 +51,180 @@ def test_yaml_1_1_reads_it_the_same(file: Path) -> None:
     assert value_of(root) == yaml.safe_load(file.read_text())
 
 
-def test_a_rollback_takes_one_yes_of_the_on_call(inc_001: Policy) -> None:
-    rule = inc_001.approve[Risk.DISRUPTIVE]
+@pytest.mark.parametrize("name", ["inc-001-bad-release", "inc-004-agent-failures"])
+def test_a_rollback_takes_one_yes_of_the_on_call(shipped: PolicySet, name: str) -> None:
+    policy = shipped.named(name)
+    assert policy is not None
+    rule = policy.approve[Risk.DISRUPTIVE]
     assert (rule.groups, rule.count) == (("oncall", "sre"), 1)
 
 
-def test_the_numbers_are_the_playbooks(inc_001: Policy) -> None:
-    levels = {level: [rule.expr for rule in rules] for level, rules in inc_001.classify.levels.items()}
-    assert levels == {
-        Severity.P0: ["err >= 0.99", "probes_down >= 2"],
-        Severity.P1: ["err > 0.20 || p95 > 5"],
-        Severity.P2: ["err >= 0.05 || p95 > 1"],
-        Severity.P3: ["err > 0.01"],
+# What the playbook says, against literal numbers: a policy and its own tests could drift together.
+LEVELS: dict[str, dict[Severity, list[tuple[str, int]]]] = {
+    "inc-001-bad-release": {
+        Severity.P0: [("err >= 0.99", 120), ("probes_down >= 2", 120)],
+        Severity.P1: [("err > 0.20 || p95 > 5", 120)],
+        Severity.P2: [("err >= 0.05 || p95 > 1", 300)],
+        Severity.P3: [("err > 0.01", 300)],
+    },
+    "inc-002-slow-api": {
+        Severity.P1: [("p95 > 5", 120)],
+        Severity.P2: [("p95 > 1", 300)],
+    },
+    "inc-003-resource-exhaustion": {
+        Severity.P0: [("cpu > 0.95 || node_cpu > 0.95 || mem > 0.95 || node_mem > 0.95", 120)],
+        Severity.P1: [
+            ("cpu > 0.80 || node_cpu > 0.80 || mem > 0.85 || node_mem > 0.85", 120),
+            ("disk > 0.90", 120),
+        ],
+        Severity.P2: [("hot_cpu > 0.80 || hot_mem > 0.85", 300), ("oom >= 1", 0)],
+    },
+    "inc-004-agent-failures": {
+        Severity.P1: [("failing >= 0.50", 120)],
+        Severity.P2: [("failing >= 0.05 || worst >= 0.50", 300)],
+        Severity.P3: [("worst > 0.01", 300)],
+    },
+    "inc-005-database": {
+        Severity.P0: [("up < 1", 120)],
+        Severity.P1: [("primaries < 1 || promotions >= 1", 120), ("disk > 0.90", 120)],
+        Severity.P2: [("lag > 300", 300), ("connections > 0.85", 300)],
+        Severity.P3: [("slow > 5", 300)],
+    },
+    "inc-006-external-api": {
+        Severity.P1: [("failing > 0.20", 120)],
+        Severity.P2: [("failing >= 0.05", 300), ("breakers >= 1", 300)],
+        Severity.P3: [("worst > 0.01", 300)],
+    },
+}
+# Well again, and the minutes to watch it.
+WELL = {
+    "inc-001-bad-release": ("err < 0.01", 15),
+    "inc-002-slow-api": ("p95 < 0.5 && p99 < 2", 30),
+    "inc-003-resource-exhaustion": (
+        "cpu < 0.70 && node_cpu < 0.70 && hot_cpu <= 0.80 && mem < 0.75 && node_mem < 0.75 && hot_mem <= 0.85"
+        " && disk < 0.80 && oom <= 0.0",
+        15,
+    ),
+    "inc-004-agent-failures": ("worst < 0.01 && timeouts <= 0.0 && silent <= 0.0", 15),
+    "inc-005-database": (
+        "down <= 0.0 && primaries >= 1 && connections < 0.80 && lag < 10 && disk < 0.80 && slow <= 5",
+        15,
+    ),
+    "inc-006-external-api": ("worst < 0.01 && breakers <= 0.0 && limited <= 0.0", 15),
+}
+# What the playbook asks for, in its order. All but the rollback are named to a person and never offered.
+ASKED = {
+    "inc-001-bad-release": [
+        "deployment.rollback",
+        "deployment.env",
+        "database.add-replica",
+        "deployment.env",
+        "deployment.scale",
+        "deployment.resources",
+    ],
+    "inc-002-slow-api": [
+        "postgres.cancel-query",
+        "postgres.add-index",
+        "deployment.env",
+        "deployment.env",
+        "deployment.scale",
+        "api.warm-up",
+        "network.look",
+    ],
+    "inc-003-resource-exhaustion": [
+        "deployment.scale",
+        "pod.evict",
+        "deployment.restart",
+        "deployment.resources",
+        "node.clean-logs",
+        "node.prune-images",
+        "postgres.vacuum-full",
+        "volume.expand",
+    ],
+    "inc-004-agent-failures": [
+        "deployment.rollback",
+        "agent.revert-pack",
+        "deployment.env",
+        "secret.rotate-key",
+        "deployment.env",
+    ],
+    "inc-005-database": [
+        "postgres.raise-connections",
+        "postgres.terminate-idle",
+        "deployment.env",
+        "postgres.vacuum-full",
+        "postgres.reindex",
+        "postgres.delete-old",
+        "database.expand",
+    ],
+    "inc-006-external-api": [
+        "deployment.env",
+        "deployment.env",
+        "provider.wait",
+        "deployment.env",
+        "provider.upgrade-tier",
+        "secret.rotate-key",
+    ],
+}
+
+
+def test_the_numbers_are_the_playbooks(shipped: PolicySet) -> None:
+    assert {
+        policy.name: {
+            level: [(rule.expr, int(rule.for_.total_seconds())) for rule in rules]
+            for level, rules in policy.classify.levels.items()
+        }
+        for policy in shipped.policies
+    } == LEVELS
+
+
+def test_well_again_is_what_the_playbook_says(shipped: PolicySet) -> None:
+    assert {
+        policy.name: (policy.verification.success, int(policy.monitor.total_seconds()) // 60)
+        for policy in shipped.policies
+    } == WELL
+
+
+def test_every_cause_of_the_playbook_is_named_in_its_order(shipped: PolicySet) -> None:
+    asked = {
+        policy.name: [candidate.remediation for candidate in policy.candidates] for policy in shipped.policies
     }
-    assert inc_001.verification.success == "err < 0.01"
-    assert inc_001.monitor == timedelta(minutes=15)
+    assert asked == ASKED
+    offered = {
+        candidate.remediation
+        for policy in shipped.policies
+        for candidate in policy.candidates
+        if not candidate.disabled
+    }
+    assert offered == {"deployment.rollback"}
 
 
-def test_it_acts_in_listed_namespaces_only(inc_001: Policy) -> None:
-    assert inc_001.target.namespaces == ("greenlang",)
+def test_what_is_named_can_be_read_whole(shipped: PolicySet) -> None:
+    """The message to whoever takes over is cut at 2000 characters, a single reason at 300."""
+    for policy in shipped.policies:
+        reasons = [
+            f"{candidate.remediation}: disabled in the policy: {candidate.why}"
+            for candidate in policy.candidates
+            if candidate.disabled
+        ]
+        assert max(len(reason) for reason in reasons) <= 300, policy.name
+        assert len("no remediation applies: " + "; ".join(reasons)) <= 2000, policy.name
+        assert all("Line" in reason for reason in reasons)
+
+
+def test_no_two_policies_are_about_the_same_alerts(shipped: PolicySet) -> None:
+    named = [
+        alert
+        for policy in shipped.policies
+        for matcher in policy.match.matchers
+        if matcher.label == "alertname"
+        for alert in matcher.value.split("|")
+    ]
+    assert len(named) == len(set(named)) >= 20
+
+
+def test_they_act_in_listed_namespaces_only(shipped: PolicySet) -> None:
+    assert {policy.target.namespaces for policy in shipped.policies} == {("greenlang",)}
 
 
 def _promtool_test(queries: Mapping[str, str], series: Mapping[str, str], wanted: Mapping[str, Any]) -> str:
