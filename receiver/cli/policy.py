@@ -10,7 +10,7 @@ import typer
 
 from receiver.cli import policy_files, policy_replay, policy_stats, policy_tests
 from receiver.cli.failures import NOT_WELL, UNREACHABLE, USAGE, Failure
-from receiver.cli.options import examples
+from receiver.cli.options import As, Output, examples
 
 if TYPE_CHECKING:
     from receiver.trials.policy_test.folder import Checked
@@ -132,6 +132,26 @@ def _asked(checked: Checked, folder: Path, url: str | None) -> Checked:
     except TemporaryError as error:
         raise Failure(f"{url}: {error}", code=UNREACHABLE) from error
     return replace(checked, complaints=(*checked.complaints, *found))
+
+
+@app.command(
+    epilog=examples(
+        "stanch policy explain --alert body.json", "stanch policy explain --alert body.json -o json"
+    )
+)
+def explain(
+    alert: Annotated[
+        Path, typer.Option("--alert", metavar="FILE", help="An Alertmanager webhook body, as JSON.")
+    ],
+    output: As = Output.TEXT,
+) -> None:
+    """Why, and why not: what the policies in force would make of an alert, with no way to act.
+
+    The same as `stanch explain FILE`: every rule and guard is asked of the real Prometheus and cluster.
+    """
+    from receiver.cli.trying import explain as explain_body
+
+    explain_body(alert, output)
 
 
 app.command("test", epilog=policy_tests.EXAMPLES)(policy_tests.play)

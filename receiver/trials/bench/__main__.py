@@ -25,6 +25,7 @@ from receiver.trials.bench.children import ChildError
 from receiver.trials.bench.decision import decision
 from receiver.trials.bench.intake import burst, hundreds, single
 from receiver.trials.bench.lifecycles import lifecycles, waiting
+from receiver.trials.bench.loading import loading
 from receiver.trials.bench.proposing import proposing
 from receiver.trials.bench.service import Bench
 from receiver.trials.bench.starting import starting
@@ -34,6 +35,7 @@ Measure = Callable[[Bench], Awaitable[list[Row]]]
 
 MEASURES: Mapping[str, Measure] = {
     "decision": decision,
+    "loading": loading,
     "start": starting,
     "posts": single,
     "hundreds": hundreds,
