@@ -90,7 +90,7 @@ def _of_cluster(before: PolicySet, after: PolicySet) -> Iterator[Difference]:
     facets: tuple[tuple[str, Any, Any, Weigh], ...] = (
         ("limits.clusterBudget", before.cluster_budget, after.cluster_budget, _more_often),
         ("limits.heartbeats", before.heartbeats, after.heartbeats, _more_is_looser),
-        ("correlation.rules", before.correlation, after.correlation, _other),
+        ("correlation.rules", _correlation(before), _correlation(after), _other),
     )
     for what, was, now, weigh in facets:
         yield from _facet("", what, was, now, weigh)
@@ -98,6 +98,15 @@ def _of_cluster(before: PolicySet, after: PolicySet) -> Iterator[Difference]:
         was = frozenset(before.groups.get(group, ()))
         now = frozenset(after.groups.get(group, ()))
         yield from _facet("", f"approvers.{group}", was, now, _more_is_looser)
+
+
+def _correlation(loaded: PolicySet) -> tuple[str, ...]:
+    """Each rule in a line; their order counts, since the first that selects an alert decides."""
+    return tuple(
+        f"{' '.join(str(matcher) for matcher in rule.matchers)} by "
+        f"{', '.join('|'.join(labels) for labels in rule.by)}, reopen {as_written(rule.reopen)}"
+        for rule in loaded.correlation
+    )
 
 
 def _facet(name: str, what: str, was: Any, now: Any, weigh: Weigh) -> Iterator[Difference]:

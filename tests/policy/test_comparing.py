@@ -117,3 +117,12 @@ def test_the_markdown_is_a_table_that_no_text_of_a_policy_breaks() -> None:
     page = as_markdown((Difference("a", "propose", "x | y\n`z`", None, Weight.LOOSER),))
     assert page.splitlines()[2] == "| a | `propose` | `x \\| y 'z'` | - | **looser** |"
     assert as_markdown(()) == "The policies say the same.\n"
+
+
+def test_a_rule_of_correlation_is_told_in_the_files_words() -> None:
+    (name,) = (name for name in shipped() if name.endswith("correlation.yaml"))
+    found = [
+        one for one in edited(("reopen: 2h", "reopen: 3h"), file=name) if one.what == "correlation.rules"
+    ]
+    assert found[0].after is not None
+    assert 'app="greenlang-api" by namespace, app, reopen 3h' in found[0].after
