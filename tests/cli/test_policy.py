@@ -65,8 +65,8 @@ tests:
 
 @pytest.fixture
 def pack(tmp_path: Path) -> Path:
-    """The shipped policies with a file of tests of which one fails."""
-    shutil.copytree(policies(), tmp_path / "pack", ignore=shutil.ignore_patterns("tests"))
+    """One of the shipped policies with a file of tests of which one fails."""
+    shutil.copytree(policies(), tmp_path / "pack", ignore=shutil.ignore_patterns("tests", "inc-00[2-6]*"))
     (tmp_path / "pack" / "tests").mkdir()
     (tmp_path / "pack" / "tests" / "story.yaml").write_text(TESTS)
     return tmp_path / "pack"
@@ -128,14 +128,14 @@ def test_tests_beside_the_policies_are_no_policies(nowhere: Stanch, pack: Path) 
 def test_too_little_coverage_ends_with_one_and_says_where(nowhere: Stanch, pack: Path) -> None:
     below = nowhere("policy", "test", str(pack), "--run", "is bad", "--fail-under", "50")
     assert below.exit_code == 1
-    assert "coverage is 5 %; 50 % are asked for" in below.stdout
+    assert "coverage is 25 %; 50 % are asked for" in below.stdout
     enough = nowhere("policy", "test", str(pack), "--run", "is bad", "--coverage", "--fail-under", "5")
     assert enough.exit_code == 0, enough.output
     policy = pack / "inc-001-high-error-rate.yaml"
     line = policy.read_text().split("undo: {")[0].count("\n") + 1
     assert f"{policy}:{line}:30: never reached: undo.ask failure" in enough.stdout
     told = json.loads(nowhere("policy", "test", str(pack), "--run", "bad", "--coverage", "-o", "json").stdout)
-    assert told["coverage"][0]["reached"] == 1
+    assert told["coverage"][0]["reached"] == 6
 
 
 async def a_prometheus() -> PrometheusServer:
