@@ -108,15 +108,15 @@ class Duties:
     async def join(self) -> bool:
         """Read and join what is waiting; True while there may be more.
 
-        While senders come, it rests as long as it worked: joining takes the interpreter from them, and what
-        they bring meanwhile costs one transaction and not many.
+        While senders come, it rests twice as long as it worked: joining takes the interpreter from them, and
+        what they bring meanwhile costs one transaction and not many.
         """
         began = self._world.steady()
         self._kept.clear()
         joined = await join_waiting(self._world, self._counters)
         if joined.deliveries and self._kept.is_set():
             took = timedelta(seconds=self._world.steady() - began)
-            await asyncio.sleep(max(took, JOIN_APART).total_seconds())
+            await asyncio.sleep(max(2 * took, JOIN_APART).total_seconds())
         if joined.doubtful:
             await self._world.store.write(lambda tx: duties.make_due(tx, RECONCILE))
         if joined.incidents:
