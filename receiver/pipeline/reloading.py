@@ -67,6 +67,8 @@ class Reloading:
         try:
             texts = await asyncio.to_thread(self._texts)
         except PermanentError as error:
+            # Once they can be read again they are looked at again, be they the same as before.
+            self._seen = {}
             await self._refuse("unreadable", (str(error),))
             return
         if texts == self._seen:

@@ -97,6 +97,19 @@ async def test_a_bad_set_leaves_the_last_good_one_and_is_said_once(
         assert await told(h) == ["PoliciesRefused"]
 
 
+async def test_files_that_can_be_read_again_are_in_force_again_though_they_are_the_same(store: Store) -> None:
+    async with harness(store) as h:
+        folder = Folder(GOOD)
+        reloading = following(h, folder)
+        await reloading.look()
+        folder.texts = None
+        await reloading.look()
+        assert h.world.loaded.refused is not None
+        folder.texts = GOOD
+        await reloading.look()
+        assert h.world.loaded.refused is None
+
+
 async def test_many_broken_edits_are_one_message_until_they_are_good_again(store: Store) -> None:
     async with harness(store) as h:
         folder = Folder(GOOD)
