@@ -20,6 +20,8 @@ from receiver.policy.model import Classify, LevelRule
 
 # One missing point in a window is a lost scrape; two are no data.
 MISSING_ALLOWED = 1
+# What the `severity` label means where a policy does not say, or none matches.
+DEFAULT_LABELS = {"critical": Severity.P1, "page": Severity.P1, "warning": Severity.P2, "info": Severity.P3}
 DEFAULT_FOR_UNLISTED_LABEL = Severity.P2
 
 Series = Mapping[str, Sequence[tuple[datetime, float]]]

@@ -8,9 +8,7 @@ from dataclasses import replace
 from receiver.domain import events as ev
 from receiver.domain.incidents import Incident
 from receiver.domain.severity import Severity, worst
-from receiver.policy.classification import DEFAULT_FOR_UNLISTED_LABEL, Judgement
-
-_KNOWN = {"critical": Severity.P1, "page": Severity.P1, "warning": Severity.P2, "info": Severity.P3}
+from receiver.policy.classification import DEFAULT_FOR_UNLISTED_LABEL, DEFAULT_LABELS, Judgement
 
 
 def graded(
@@ -39,7 +37,7 @@ def _settled(incident: Incident, judgement: Judgement) -> bool:
 def by_label_alone(labels: Sequence[Mapping[str, str]]) -> Judgement:
     """How bad alerts are that no policy matches."""
     said = [found["severity"] for found in labels if found.get("severity")]
-    levels = [_KNOWN.get(text.lower(), DEFAULT_FOR_UNLISTED_LABEL) for text in said]
+    levels = [DEFAULT_LABELS.get(text.lower(), DEFAULT_FOR_UNLISTED_LABEL) for text in said]
     reason = (
         f"no policy matches; the severity label says {', '.join(sorted(set(said)))}"
         if said

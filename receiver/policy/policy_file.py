@@ -17,6 +17,7 @@ from receiver.domain.plans import ApprovalRule, Risk, Spec, Undo, UndoWhen, Veri
 from receiver.domain.severity import Severity as Level
 from receiver.policy import conditions, matchers, promql, thresholds
 from receiver.policy.approval import DEFAULT_RULES
+from receiver.policy.classification import DEFAULT_LABELS
 from receiver.policy.complaints import Severity, did_you_mean
 from receiver.policy.conditions import ANY, TEXTS, Checked
 from receiver.policy.document import Document, ListNode, Node, ScalarNode, value_of
@@ -52,7 +53,6 @@ SECTIONS = (
     "undo",
 )
 NOT_YET = "not yet in this release"
-DEFAULT_LABELS = {"critical": Level.P1, "page": Level.P1, "warning": Level.P2, "info": Level.P3}
 DEFAULT_MONITOR = timedelta(minutes=15)
 # More points than this and one classification asks Prometheus for too much.
 MAX_POINTS = 2000
