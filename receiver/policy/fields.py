@@ -30,7 +30,18 @@ class Fields:
         self.what = what
         self.at = at
         self._entries = {} if node is None else {key.text: (key, value) for key, value in node.entries}
+        self._shared: Fields | None = None
         self.readable = node is not None
+
+    def sharing(self, shared: Fields | None) -> Fields:
+        """The same, where a key that is missing may be taken whole from a mapping of another file."""
+        self._shared = shared
+        return self
+
+    def having(self, name: str) -> Fields:
+        """The mapping that says this key: this one, or the shared one where only that does."""
+        shared = self._shared
+        return shared if name not in self and shared is not None and name in shared else self
 
     def __contains__(self, name: str) -> bool:
         return name in self._entries

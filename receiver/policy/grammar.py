@@ -224,6 +224,12 @@ _UNDO = table(
     ),
     Key("ask", Form.WORDS, "Ask a person on these.", "failure", words=tuple(UndoWhen)),
 )
+_MONITOR = Key(
+    "monitor",
+    Form.DURATION,
+    "How long to watch when nothing fires any more; a P0 takes 30m and a P1 60m at least.",
+    "15m",
+)
 POLICY = (
     Key(
         "mode",
@@ -233,6 +239,7 @@ POLICY = (
         needed=True,
         words=tuple(mode.value for mode in Mode),
     ),
+    Key("defaults", Form.TEXT, "Sections that are missing here are taken whole from these Defaults.", "none"),
     _MATCH,
     _TARGET,
     table(
@@ -247,14 +254,10 @@ POLICY = (
     _GUARD,
     _APPROVE,
     _VERIFY,
-    Key(
-        "monitor",
-        Form.DURATION,
-        "How long to watch when nothing fires any more; a P0 takes 30m and a P1 60m at least.",
-        "15m",
-    ),
+    _MONITOR,
     _UNDO,
 )
+DEFAULTS = (_DIAGNOSE, _GUARD, _APPROVE, _MONITOR, _UNDO)
 APPROVERS = (
     named(
         "name that policies use",
@@ -295,12 +298,14 @@ KINDS: dict[str, tuple[Key, ...]] = {
     "Correlation": CORRELATION,
     "Approvers": APPROVERS,
     "Limits": LIMITS,
+    "Defaults": DEFAULTS,
 }
 PURPOSE: dict[str, str] = {
     "Policy": "What is done about which alerts: one file each.",
     "Correlation": "Which alerts are one incident.",
     "Approvers": "Who may say yes.",
     "Limits": "What holds for the whole cluster.",
+    "Defaults": "Sections that several policies share; a policy names them with `defaults`.",
 }
 
 

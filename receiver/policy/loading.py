@@ -16,12 +16,21 @@ from receiver.domain.canonical import digest_of
 from receiver.domain.plans import Spec
 from receiver.policy.complaints import Complaint, Severity, did_you_mean
 from receiver.policy.document import Document, Node, read
-from receiver.policy.fields import Fields, each, table
+from receiver.policy.fields import Fields, each, name, table
 from receiver.policy.model import Budget, CorrelationRule, Mode, Policy, PolicySet
-from receiver.policy.policy_file import NOT_YET, Approver, Surroundings, budget, read_matchers, read_policy
+from receiver.policy.policy_file import (
+    NOT_YET,
+    SECTIONS,
+    SHARED,
+    Approver,
+    Surroundings,
+    budget,
+    read_matchers,
+    read_policy,
+)
 
 API_VERSION = "stanch/v1"
-KINDS = ("Policy", "Correlation", "Approvers", "Limits")
+KINDS = ("Policy", "Correlation", "Approvers", "Limits", "Defaults")
 # Tests may stand beside the policies; they are read by who plays them.
 TEST_KIND = "PolicyTest"
 LATER_KINDS = (
@@ -67,7 +76,7 @@ def load(
     approvers = _approvers(of_kind["Approvers"])
     cluster_budget, heartbeats = _limits(of_kind["Limits"])
     correlation = [rule for found in of_kind["Correlation"] for rule in _correlation(found)]
-    around = Surroundings(catalogue, probe_facts, approvers)
+    around = Surroundings(catalogue, probe_facts, approvers, _defaults(of_kind["Defaults"]))
     policies = [
         (found, policy)
         for found in of_kind["Policy"]
@@ -76,7 +85,8 @@ def load(
     _among_each_other(policies)
     complaints = tuple(
         sorted(
-            (complaint for document in documents for complaint in document.complaints),
+            # Shared sections are read with each policy that names them, and complained about once.
+            dict.fromkeys(complaint for document in documents for complaint in document.complaints),
             key=lambda complaint: (complaint.file, complaint.line, complaint.column),
         )
     )
@@ -116,7 +126,7 @@ def _opened(document: Document) -> _File | None:
             document.complain(node, f'kind "{kind}" is not known', did_you_mean(kind, (*KINDS, TEST_KIND)))
         return None
     outer.known(("apiVersion", "kind", "metadata", "spec"))
-    metadata = outer.table("metadata", needed=kind == "Policy", what="metadata")
+    metadata = outer.table("metadata", needed=kind in ("Policy", "Defaults"), what="metadata")
     return _File(document, kind, metadata, outer.table("spec", needed=True, what="spec"))
 
 
@@ -136,6 +146,22 @@ def _approvers(found: list[_File]) -> dict[str, Approver]:
                 file.document.complain(key, f'approver "{key.text}" is in another Approvers file too')
             approvers[key.text] = Approver(tuple(said for _, said in groups), people)
     return approvers
+
+
+def _defaults(found: list[_File]) -> dict[str, Fields]:
+    """The sections that policies may share, by the name that they share them under."""
+    defaults: dict[str, Fields] = {}
+    for file in found:
+        file.metadata.known(("name",))
+        file.spec.known(SHARED, instead=dict.fromkeys(SECTIONS, "each policy says this itself"))
+        node = file.metadata.node("name", needed=True)
+        called = None if node is None else name(file.document, node, "metadata.name")
+        if called is None or node is None:
+            continue
+        if called in defaults:
+            file.document.complain(node, f'defaults "{called}" are in {defaults[called].document.file} too')
+        defaults.setdefault(called, file.spec)
+    return defaults
 
 
 def _limits(found: list[_File]) -> tuple[Budget, frozenset[str]]:

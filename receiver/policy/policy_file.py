@@ -52,6 +52,8 @@ SECTIONS = (
     "monitor",
     "undo",
 )
+# What policies may share: how carefully something is done, never what is done about which alert.
+SHARED = ("diagnose", "guard", "approve", "monitor", "undo")
 NOT_YET = "not yet in this release"
 DEFAULT_MONITOR = timedelta(minutes=15)
 # More points than this and one classification asks Prometheus for too much.
@@ -89,6 +91,7 @@ class Surroundings:
     catalogue: Mapping[str, Spec]
     probe_facts: Mapping[str, Mapping[str, Any]]
     approvers: Mapping[str, Approver]
+    defaults: Mapping[str, Fields] = field(default_factory=dict)
 
 
 @dataclass
@@ -112,7 +115,7 @@ def read_policy(document: Document, metadata: Fields, spec: Fields, around: Surr
     """The policy of one file, its ``hash`` still empty; None where its name is missing."""
     metadata.known(("name", "owner", "runbook"))
     spec.known(
-        SECTIONS,
+        ("defaults", *SECTIONS),
         instead={
             "escalate": NOT_YET,
             "notify": NOT_YET,
@@ -120,6 +123,7 @@ def read_policy(document: Document, metadata: Fields, spec: Fields, around: Surr
         },
     )
     draft = _Draft(document, around)
+    spec.sharing(_defaults(draft, spec))
     node = metadata.node("name", needed=True)
     called = None if node is None else name(document, node, "metadata.name")
     spec.node("mode", needed=True)
@@ -128,10 +132,10 @@ def read_policy(document: Document, metadata: Fields, spec: Fields, around: Surr
     target = _target(spec.table("target", needed=True))
     _queries(draft, spec.table("queries", needed=True))
     classify = _classify(draft, spec.table("classify", needed=True))
-    deadline, probes = _diagnose(draft, spec.table("diagnose"))
+    deadline, probes = _diagnose(draft, spec.having("diagnose").table("diagnose"))
     candidates = _propose(draft, spec, target)
-    guards = _guard(draft, spec.table("guard"))
-    approve = _approve(draft, spec)
+    guards = _guard(draft, spec.having("guard").table("guard"))
+    approve = _approve(draft, spec.having("approve"))
     verification = _verify(draft, spec.table("verify", needed=True))
     if called is None:
         return None
@@ -148,13 +152,27 @@ def read_policy(document: Document, metadata: Fields, spec: Fields, around: Surr
         guards=guards,
         approve=approve,
         verification=verification,
-        undo=_undo(draft, spec.table("undo")),
-        monitor=spec.duration("monitor", DEFAULT_MONITOR),
+        undo=_undo(draft, spec.having("undo").table("undo")),
+        monitor=spec.having("monitor").duration("monitor", DEFAULT_MONITOR),
         hash="",
         owner=metadata.text("owner") or "",
         runbook=metadata.text("runbook") or "",
         file=document.file,
     )
+
+
+def _defaults(draft: _Draft, spec: Fields) -> Fields | None:
+    """The sections that this policy shares with others, where it names them."""
+    named = spec.text("defaults")
+    if named is None:
+        return None
+    known = draft.around.defaults
+    node = spec.node("defaults")
+    if named not in known and node is not None:
+        draft.document.complain(
+            node, f'there are no defaults "{named}"', did_you_mean(named, known, of="Defaults")
+        )
+    return known.get(named)
 
 
 def read_matchers(fields: Fields, key: str, *, needed: bool) -> tuple[Matcher, ...]:
@@ -255,8 +273,8 @@ def _condition(
     if said is None or not isinstance(node, ScalarNode):
         return None
     checked = conditions.check(said, samples, called=called)
-    report(draft.document, node, checked.problems)
-    report(draft.document, node, thresholds.wrong_units(checked, draft.queries))
+    report(fields.document, node, checked.problems)
+    report(fields.document, node, thresholds.wrong_units(checked, draft.queries))
     return said, checked
 
 
@@ -335,15 +353,15 @@ def _diagnose(draft: _Draft, fields: Fields) -> tuple[timedelta, tuple[ProbeUse,
     for key, node in fields.entries():
         if key.text == "deadline":
             continue
-        called = identifier(draft.document, key, "probe", conditions.RESERVED)
-        uses = table(draft.document, node, f"diagnose.{key.text}", at=key)
+        called = identifier(fields.document, key, "probe", conditions.RESERVED)
+        uses = table(fields.document, node, f"diagnose.{key.text}", at=key)
         probe = uses.text("probe", needed=True)
         facts: Any = ANY
         if probe is not None and (named := uses.node("probe")) is not None:
             facts = draft.around.probe_facts.get(probe, ANY)
             if facts is ANY:
                 hint = did_you_mean(probe, draft.around.probe_facts)
-                draft.document.complain(named, f'there is no probe "{probe}"', hint)
+                fields.document.complain(named, f'there is no probe "{probe}"', hint)
         # A probe looks at the target and takes no settings of its own.
         uses.known(("probe",))
         if called is not None:
@@ -439,7 +457,7 @@ def _guard(draft: _Draft, fields: Fields) -> Guards:
         if found is not None and message is not None:
             rules.append(GuardRule(found[0], message))
 
-    each(draft.document, fields.items("rules"), "guard.rules", rule)
+    each(fields.document, fields.items("rules"), "guard.rules", rule)
     default = Guards()
     return Guards(
         per_target=budget(fields, "perTarget", default.per_target),
@@ -477,7 +495,7 @@ def _approve(draft: _Draft, spec: Fields) -> Mapping[Risk, ApprovalRule]:
             for node, said in unknown:
                 place = node or (inner.at if inner is not None else spec.key("approve"))
                 hint = did_you_mean(said, draft.around.approvers, of="approvers")
-                draft.document.complain(place, f'"{said}" is not in any Approvers file', hint)
+                fields.document.complain(place, f'"{said}" is not in any Approvers file', hint)
         known = [draft.around.approvers[said] for _, said in names if said in draft.around.approvers]
         rule = _rule(inner, default)
         if not unknown:
@@ -523,7 +541,7 @@ def _reachable(draft: _Draft, inner: Fields | None, rule: ApprovalRule, known: l
         return
     people = sum(approver.people or 0 for approver in known)
     if people < rule.count:
-        draft.document.complain(
+        inner.document.complain(
             inner.key("count"), f"{inner.what} needs {rule.count} people, and its approvers are {people}"
         )
 
@@ -619,7 +637,7 @@ def _undo(draft: _Draft, fields: Fields) -> Undo:
     automatic = _verdicts(fields, "when", frozenset({UndoWhen.REGRESSION}))
     ask = _verdicts(fields, "ask", frozenset({UndoWhen.FAILURE}) - automatic)
     if both := sorted(automatic & ask):
-        draft.document.complain(
+        fields.document.complain(
             fields.key("ask"), f'"{both[0]}" stands in when and in ask', "keep one of the two"
         )
     risky = next(
@@ -627,7 +645,7 @@ def _undo(draft: _Draft, fields: Fields) -> Undo:
     )
     if UndoWhen.FAILURE in automatic and risky is not None:
         # Undoing a rollback that did not help deploys the suspect release again, with another full restart.
-        draft.document.complain(
+        fields.document.complain(
             fields.key("when"),
             f"{risky.name} is {risky.risk}: undoing it on mere failure must be asked",
             "use ask",

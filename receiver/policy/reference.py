@@ -22,6 +22,10 @@ def reference() -> str:
         parts.append(f"## {kind}\n\n{PURPOSE[kind]}\n")
         if kind == "Policy":
             parts += _section("metadata", METADATA)
+        if kind == "Defaults":
+            # Its sections stand above already.
+            parts += _section("spec", keys)
+            continue
         for what, below in tables(keys, "spec"):
             parts += _section(what, below)
     return "\n".join(parts)

@@ -27,6 +27,7 @@ kind: Policy
 metadata: {name: every-key, owner: me, runbook: "https://runbooks.example.com/x"}
 spec:
   mode: propose
+  defaults: shared
   match: {alerts: ['alertname="A"'], for: 1m}
   target: {kind: Deployment, namespace: "{{ labels.namespace }}", name: api, namespaces: [shop], names: [api]}
   queries: {err: max(errors)}
@@ -76,6 +77,12 @@ apiVersion: stanch/v1
 kind: Limits
 metadata: {name: us}
 spec: {clusterBudget: {count: 10, per: 1h}, heartbeats: [Watchdog]}
+""",
+    "defaults.yaml": """
+apiVersion: stanch/v1
+kind: Defaults
+metadata: {name: shared}
+spec: {monitor: 20m}
 """,
     "correlation.yaml": """
 apiVersion: stanch/v1
@@ -130,6 +137,7 @@ def test_the_loader_asks_for_exactly_the_listed_keys(monkeypatch: pytest.MonkeyP
     of_policy = {where: names for where, names in asked.items() if where.startswith("Policy:")}
     assert of_policy == listed
     assert asked["limits.yaml:spec"] == {key.name for key in grammar.LIMITS}
+    assert asked["defaults.yaml:spec"] == {key.name for key in grammar.DEFAULTS}
     assert asked["correlation.yaml:rules"] == {key.name for key in grammar.CORRELATION[0].keys}
     assert asked["approvers.yaml:oncall"] == {key.name for key in grammar.APPROVERS[0].keys}
 
