@@ -30,11 +30,15 @@ def test_only_the_approval_rules_make_an_approved_plan() -> None:
     assert calls("ApprovedPlan") == {"receiver/policy/approval.py"}
 
 
-def test_the_cluster_is_written_from_one_step_of_the_pipeline_and_dry_run_from_one_more() -> None:
-    writers = {path for path in calls("patch") if path.startswith(("receiver/pipeline", "receiver/probes"))}
-    assert writers == {"receiver/pipeline/execution.py", "receiver/pipeline/facts.py"}
-    facts = (ROOT / "receiver" / "pipeline" / "facts.py").read_text(encoding="utf-8")
-    assert "dry_run=False" not in facts
+def test_only_one_step_of_the_pipeline_writes_and_one_more_tries_out() -> None:
+    """Through the doors of `pipeline/doors.py`, and nowhere else."""
+    for write in ("patch", "evict", "signal"):
+        found = {path for path in calls(write) if path.startswith(("receiver/pipeline", "receiver/probes"))}
+        assert found == {"receiver/pipeline/doors.py"}
+    senders = {path for path in OURS if re.search(r"\bdoors\.(send|fence)\(", path.read_text("utf-8"))}
+    assert {path.relative_to(ROOT).as_posix() for path in senders} == {"receiver/pipeline/execution.py"}
+    trying = {path for path in OURS if "doors.try_out(" in path.read_text("utf-8")}
+    assert {path.relative_to(ROOT).as_posix() for path in trying} == {"receiver/pipeline/facts.py"}
 
 
 def test_every_module_says_what_it_is_for() -> None:

@@ -11,15 +11,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
 import aiohttp
 from kubernetes_asyncio import client, config
 
+from receiver.clients.answers import Answer, Applied, Rejected, Unanswered
 from receiver.domain.errors import PermanentError, TemporaryError
-from receiver.domain.plans import MARKER, FieldChange, ObjectRef, PatchStep, Permission
+from receiver.domain.plans import MARKER, EvictStep, FieldChange, ObjectRef, PatchStep, Permission
+from receiver.domain.pointers import escaped, pointed_at
 
 FIELD_MANAGER = "stanch"
 READ_TIMEOUT_SECONDS = 5.0
@@ -37,37 +38,8 @@ _PLURALS: Mapping[str, tuple[str, str]] = {
     "Node": ("", "nodes"),
     "Namespace": ("", "namespaces"),
     "HorizontalPodAutoscaler": ("autoscaling", "horizontalpodautoscalers"),
+    "PodDisruptionBudget": ("policy", "poddisruptionbudgets"),
 }
-
-
-@dataclass(frozen=True)
-class Applied:
-    """The server wrote it (or would have): the object as it is then."""
-
-    object: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """The server answered that it did not write; it never will write this request.
-
-    ``reason`` is Kubernetes' own word, ``fields`` those its causes name, ``sentence`` is cut and redacted.
-    """
-
-    status: int
-    reason: str
-    fields: tuple[str, ...]
-    sentence: str
-
-
-@dataclass(frozen=True)
-class Unanswered:
-    """Nobody knows whether it was written: no answer, or one that does not tell."""
-
-    sentence: str
-
-
-Answer = Applied | Rejected | Unanswered
 
 
 class Cluster:
@@ -174,13 +146,37 @@ class Cluster:
         target = step.target
         operations = operations_of(step, current=current, marker=marker)
         path = _path(target.api_version, target.kind, target.namespace, target.name)
+        return await self._write("PATCH", path, query, operations, "application/json-patch+json")
+
+    async def evict(self, step: EvictStep, *, current: Mapping[str, Any], dry_run: bool) -> Answer:
+        """Ask this very pod, at the version just read, to go; disruption budgets may say no (429)."""
+        metadata = current["metadata"]
+        target = step.target
+        options: dict[str, Any] = {
+            "preconditions": {"uid": target.uid, "resourceVersion": metadata["resourceVersion"]}
+        }
+        if dry_run:
+            options["dryRun"] = ["All"]
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": target.name, "namespace": target.namespace},
+            "deleteOptions": options,
+        }
+        path = _path(target.api_version, target.kind, target.namespace, target.name) + "/eviction"
+        query = [("timeout", f"{WRITE_TIMEOUT_SECONDS}s"), ("fieldManager", FIELD_MANAGER)]
+        return await self._write("POST", path, query, body, "application/json")
+
+    async def _write(
+        self, method: str, path: str, query: list[tuple[str, str]], body: Any, content_type: str
+    ) -> Answer:
         try:
-            status, body = await self._call(
-                "PATCH",
+            status, answer = await self._call(
+                method,
                 path,
                 query,
-                operations,
-                content_type="application/json-patch+json",
+                body,
+                content_type=content_type,
                 timeout=WRITE_TIMEOUT_SECONDS + WRITE_GRACE_SECONDS,
             )
         except TimeoutError:
@@ -188,10 +184,10 @@ class Cluster:
         except (aiohttp.ClientError, OSError) as error:
             return Unanswered(f"the connection broke: {type(error).__name__}")
         if 200 <= status < 300:
-            return Applied(json.loads(body))
+            return Applied(json.loads(answer))
         if status >= 500:
             return Unanswered(f"the API server answered {status}, which does not tell whether it wrote")
-        return rejection(status, body)
+        return rejection(status, answer)
 
     async def _read(
         self,
@@ -271,13 +267,24 @@ def operations_of(
         operations.append({"op": "add", "path": "/metadata/annotations", "value": dict(marker)})
     else:
         for name, value in marker.items():
-            operations.append(
-                {"op": "add", "path": f"/metadata/annotations/{_pointer(name)}", "value": value}
-            )
-    operations += [
-        {"op": "replace", "path": change.pointer, "value": change.after} for change in step.changes
-    ]
-    return operations
+            operations.append({"op": "add", "path": f"/metadata/annotations/{escaped(name)}", "value": value})
+    return operations + [_operation(change) for change in step.changes]
+
+
+def _operation(change: FieldChange) -> dict[str, Any]:
+    if change.after is None:
+        return {"op": "remove", "path": change.pointer}
+    # `replace` of a field that is not there is a 422, as is `remove`; `add` makes it.
+    return {
+        "op": "add" if change.before is None else "replace",
+        "path": change.pointer,
+        "value": change.after,
+    }
+
+
+def resource_of(kind: str) -> tuple[str, str]:
+    """The API group and the plural of a kind, as rights name them."""
+    return _PLURALS[kind]
 
 
 def marker_of(found: Mapping[str, Any]) -> str | None:
@@ -286,20 +293,13 @@ def marker_of(found: Mapping[str, Any]) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def field_of(found: Mapping[str, Any], pointer: str) -> Any:
-    """What stands at a JSON pointer of the object; None where nothing does."""
-    value: Any = found
-    for part in pointer.split("/")[1:]:
-        part = part.replace("~1", "/").replace("~0", "~")
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
-
-
 def differing(
     found: Mapping[str, Any], changes: tuple[FieldChange, ...], which: Literal["before", "after"]
 ) -> list[str]:
     """The pointers at which the object is not as the plan's ``before`` or ``after`` says."""
-    return [change.pointer for change in changes if field_of(found, change.pointer) != getattr(change, which)]
+    return [
+        change.pointer for change in changes if pointed_at(found, change.pointer) != getattr(change, which)
+    ]
 
 
 def rejection(status: int, body: bytes) -> Rejected:
@@ -342,7 +342,3 @@ def _path(api_version: str, kind: str, namespace: str, name: str | None = None) 
     plural = _PLURALS[kind][1]
     inside = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
     return f"{root}{inside}/{plural}" + (f"/{quote(name, safe='')}" if name else "")
-
-
-def _pointer(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")

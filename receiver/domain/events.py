@@ -262,6 +262,17 @@ class AlreadySo:
 
 
 @dataclass(frozen=True)
+class StepPassedOver:
+    """One step of several was left out, and why; ``last`` says that no step is left."""
+
+    plan_id: str
+    step: int
+    reason: str
+    last: bool
+    event: Literal["StepPassedOver"] = "StepPassedOver"
+
+
+@dataclass(frozen=True)
 class NotDone:
     """The write provably did not happen and never will."""
 
@@ -461,6 +472,7 @@ PlanEvent = (
     | ExecutionStarted
     | Executed
     | AlreadySo
+    | StepPassedOver
     | NotDone
     | EffectUnknown
     | EffectSettled

@@ -361,9 +361,14 @@ def _progress(plan: PlanProgress, event: ev.PlanEvent, at: datetime) -> PlanProg
             return _executed(plan, event.receipt, event.step, event.last, at)
         case ev.AlreadySo():
             return replace(plan, state=PlanState.ALREADY_SO, intent=None)
+        case ev.StepPassedOver():
+            return _passed_over(plan, event)
         case ev.NotDone():
             if event.kind == "undo":
                 return replace(plan, state=PlanState.UNDO_ASKED, intent=None)
+            if plan.receipts:
+                # What the steps before it did is there, and is judged.
+                return replace(plan, state=PlanState.EXECUTED, intent=None)
             return replace(plan, state=PlanState.VOID if event.look_again else PlanState.REFUSED, intent=None)
         case ev.EffectUnknown():
             return replace(plan, state=PlanState.UNKNOWN)
@@ -396,6 +401,14 @@ def _executed(plan: PlanProgress, receipt: Receipt, step: int, last: bool, at: d
         receipts=(*plan.receipts, receipt),
         executed_at=at,
     )
+
+
+def _passed_over(plan: PlanProgress, event: ev.StepPassedOver) -> PlanProgress:
+    if not event.last:
+        state = PlanState.APPROVED
+    else:
+        state = PlanState.EXECUTED if plan.receipts else PlanState.ALREADY_SO
+    return replace(plan, state=state, intent=None, step=event.step + 1)
 
 
 def _settled(plan: PlanProgress, event: ev.EffectSettled, at: datetime) -> PlanProgress:

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from receiver.domain.canonical import digest_of
 
@@ -48,9 +50,19 @@ class Permission:
     verb: str
 
 
+class Parameters(BaseModel):
+    """What a policy may write below ``with``: checked when it loads, documented from the fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
 @dataclass(frozen=True)
 class Spec:
-    """What a remediation declares of itself; the whole catalogue can be listed from these."""
+    """What a remediation declares of itself; the whole catalogue can be listed from these.
+
+    ``writes`` are the rights of which a plan uses those that its steps need. ``mitigates`` says that what it
+    changes should not stay for ever, so that a policy must say when it expires.
+    """
 
     name: str
     version: int
@@ -58,12 +70,13 @@ class Spec:
     risk: Risk
     approval_default: ApprovalDefault
     target_kinds: frozenset[str]
-    parameters: Mapping[str, str]
+    parameters: type[Parameters]
     needs_labels: frozenset[str]
     reads: tuple[Permission, ...]
     writes: tuple[Permission, ...]
     settle: timedelta
     reversible: bool = True
+    mitigates: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,7 +90,7 @@ class ObjectRef:
     uid: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name}"
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
     @property
     def key(self) -> str:
@@ -87,7 +100,7 @@ class ObjectRef:
 
 @dataclass(frozen=True)
 class FieldChange:
-    """One field before and after, by JSON pointer.
+    """One field before and after, by JSON pointer; None is a field that is not there.
 
     ``before`` is the exact value planned on, ``after`` the wanted one. The write replaces the subtree.
     """
@@ -119,7 +132,67 @@ class PatchStep:
         }
 
 
-Step = PatchStep
+@dataclass(frozen=True)
+class EvictStep:
+    """One pod asked to go, through the API that honours disruption budgets; this very pod or none."""
+
+    target: ObjectRef
+    write: Literal["evict"] = "evict"
+
+    @property
+    def changes(self) -> tuple[FieldChange, ...]:
+        """No field is written."""
+        return ()
+
+    def digested(self) -> dict[str, Any]:
+        """What an approval of this step covers."""
+        return {"write": self.write, "object": self.target.key, "uid": self.target.uid}
+
+
+class Signal(StrEnum):
+    """What a PostgreSQL backend is told: end the statement, or end altogether."""
+
+    CANCEL = "cancel"
+    TERMINATE = "terminate"
+
+
+@dataclass(frozen=True)
+class BackendStep:
+    """One signal to one PostgreSQL backend, if it still is and does what it did when the plan was made.
+
+    ``target`` is named by pid, its uid is ``backend_start``. ``version`` is what it was doing and since when;
+    like a resourceVersion it is a condition of the write and no part of the digest. An approval covers the
+    rule by which backends are chosen and how many at most, so that one more that falls asleep voids nothing;
+    only the backends of the plan are ever told anything.
+    """
+
+    target: ObjectRef
+    signal: Signal
+    database: str
+    users: tuple[str, ...]
+    version: str
+    rule: str
+    seen: str
+    write: Literal["backend"] = "backend"
+
+    @property
+    def changes(self) -> tuple[FieldChange, ...]:
+        """No field is written."""
+        return ()
+
+    def digested(self) -> dict[str, Any]:
+        """What an approval of this step covers."""
+        return {
+            "write": self.write,
+            "connection": self.target.namespace,
+            "signal": self.signal,
+            "database": self.database,
+            "users": sorted(self.users),
+            "rule": self.rule,
+        }
+
+
+Step = PatchStep | EvictStep | BackendStep
 
 
 @dataclass(frozen=True)
@@ -250,6 +323,7 @@ class Plan:
     verification: Verification
     undo: Undo
     monitor: timedelta
+    expires: timedelta | None = None
     summary: str = ""
     why: str = ""
     blast_radius: str = ""
@@ -260,13 +334,19 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the canonical plan; an approval names it and holds for nothing else."""
+        """SHA-256 over the canonical plan; an approval names it and holds for nothing else.
+
+        Steps of which an approval covers the same are counted once.
+        """
+        expires = {} if self.expires is None else {"expires": self.expires.total_seconds()}
+        steps = [step.digested() for step in self.steps]
         return digest_of(
             {
+                **expires,
                 "remediation": [self.remediation, self.version],
                 "parameters": dict(self.parameters),
                 "target": [self.target.key, self.target.uid],
-                "steps": [step.digested() for step in self.steps],
+                "steps": [step for index, step in enumerate(steps) if step not in steps[:index]],
                 "risk": self.risk,
                 "approval": self.approval.digested(),
                 "verification": self.verification.digested(),

@@ -19,12 +19,13 @@ from typing import Any, Literal
 import structlog
 from sqlalchemy import Connection
 
-from receiver.clients.cluster import Answer, Applied, Rejected, Unanswered, differing
+from receiver.clients.answers import Answer, Applied, Rejected, Unanswered
 from receiver.domain import events as ev
 from receiver.domain.approved import ApprovedPlan
 from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.incidents import Incident
-from receiver.domain.plans import FENCE, MARKER, NotApplicable, Objection, Plan, Receipt, Step
+from receiver.domain.plans import NotApplicable, Objection, PatchStep, Plan, Receipt, Step
+from receiver.pipeline import doors
 from receiver.pipeline.claim import Claim
 from receiver.pipeline.facts import Gathered, gather
 from receiver.pipeline.measuring import before_acting, measure, points_of
@@ -126,8 +127,8 @@ async def _carry_out(world: World, claim: Claim, approved: ApprovedPlan, step: S
     incident, plan = claim.incident, approved.plan
     policy = world.loaded.policies.named(plan.policy)
     gathered = await gather(world, incident, replace(plan, steps=(step,)), step, policy)
-    if gathered.current is not None and not differing(gathered.current, step.changes, "after"):
-        return Result((ev.AlreadySo(approved.plan_id, "others had made it so already"),))
+    if gathered.outside.target_seen and (over := _nothing_to_do(claim, approved, step, gathered, kind)):
+        return Result((over,))
     baseline: Mapping[str, float | None] = {}
     if kind == "execute":
         baseline = await _baseline(world, plan)
@@ -139,6 +140,19 @@ async def _carry_out(world: World, claim: Claim, approved: ApprovedPlan, step: S
         claim.counters.objections.update(objection.code for objection in opened)
         return _on_objections(world, claim.incident, approved.plan_id, opened, kind)
     return await _send(world, claim, plan, opened)
+
+
+def _nothing_to_do(
+    claim: Claim, approved: ApprovedPlan, step: Step, gathered: Gathered, kind: Kind
+) -> ev.Event | None:
+    """The step is done by others, or no longer meant; the plan's other steps are not concerned."""
+    progress = claim.incident.plan
+    if (why := doors.already_so(step, gathered.current)) is not None and len(approved.plan.steps) == 1:
+        return ev.AlreadySo(approved.plan_id, why)
+    if kind == "undo" or progress is None or (why := doors.left_out(step, gathered.current)) is None:
+        return None
+    last = progress.step + 1 >= len(approved.plan.steps)
+    return ev.StepPassedOver(approved.plan_id, progress.step, why, last)
 
 
 def _begin(
@@ -173,7 +187,7 @@ def _begin(
     )
     if holder is not None:
         return (Objection("G6", "target_busy", f"{holder} is changing {plan.target}"),)
-    metadata = gathered.current["metadata"]
+    version = doors.version_of(gathered.current)
     progress = held.incident.plan
     number = progress.step if progress is not None else 0
     effects.start_intent(
@@ -185,8 +199,9 @@ def _begin(
         kind=kind,
         step_number=number,
         step=step,
-        resource_version=metadata["resourceVersion"],
-        generation=metadata.get("generation"),
+        target=plan.target,
+        resource_version=version.resource_version,
+        generation=version.generation,
         token=claim.token,
         at=now,
     )
@@ -241,9 +256,7 @@ async def _send(world: World, claim: Claim, plan: Plan, opened: _Open) -> Result
         intent=intent.id,
     )
     claim.counters.writes["sent"] += 1
-    answer = await world.cluster.patch(
-        intent.request, current=current, marker={MARKER: intent.id}, dry_run=False
-    )
+    answer = await doors.send(world, intent.request, current, intent=intent.id)
     return await asyncio.shield(_note(world, claim, plan, intent, answer))
 
 
@@ -259,6 +272,8 @@ async def _note(world: World, claim: Claim, plan: Plan, intent: Intent, answer: 
                 why=sentence,
             )
             return await _look(world, claim, plan, intent)
+        case Rejected() if answer.status == 409 and not isinstance(intent.request, PatchStep):
+            return await _passed_over(world, claim, plan, intent, answer.sentence)
         case Rejected() if answer.status == 409 or answer.status == 429:
             return await _look(world, claim, plan, replace(intent, unanswered=intent.sends > 1))
         case Rejected():
@@ -271,17 +286,18 @@ async def _note(world: World, claim: Claim, plan: Plan, intent: Intent, answer: 
 async def _look(world: World, claim: Claim, plan: Plan, intent: Intent) -> Result:
     """Read the object and settle what its state proves."""
     try:
-        found = await world.cluster.get(intent.request.target)
+        found = await doors.read(world, intent.request)
     except (TemporaryError, PermanentError) as error:
         log.warning(
             "cannot look whether a write happened", event_code="look_waits", intent=intent.id, why=str(error)
         )
         return Result((), again_at=world.clock.now() + LOOK_AGAIN)
     seen = what_happened(
+        intent.request,
         intent=intent.id,
-        uid=intent.request.target.uid,
         sent_version=intent.resource_version,
         sent_generation=intent.generation,
+        since=intent.created_at,
         found=found,
     )
     match seen:
@@ -313,7 +329,7 @@ async def _send_again_or_fence(
         return await _not_done(
             world, claim, intent, reason or "the target could not be read", look_again=not reason
         )
-    return await _fence(world, claim, intent, found, reason)
+    return await _fence(world, claim, plan, intent, found, reason)
 
 
 def _begin_again(
@@ -339,23 +355,25 @@ def _begin_again(
     before = progress.execute_before
     if not undoing and before is not None and world.clock.now() >= before:
         objections = (*objections, Objection("approval", "expired", "the time to start it is over"))
-    metadata = gathered.current["metadata"]
-    if metadata.get("generation") != intent.generation:
+    version = doors.version_of(gathered.current)
+    if version.generation != intent.generation:
         objections = (*objections, Objection("G2", "spec_changed", "somebody changed the spec meanwhile"))
     if objections:
         return tuple(objections)
     effects.resend_intent(
         tx,
         intent.id,
-        resource_version=metadata["resourceVersion"],
-        generation=metadata.get("generation"),
+        resource_version=version.resource_version,
+        generation=version.generation,
         token=claim.token,
         at=world.clock.now(),
     )
     return _Open(effects.load_intent(tx, intent.id), gathered.current)
 
 
-async def _fence(world: World, claim: Claim, intent: Intent, found: Mapping[str, Any], reason: str) -> Result:
+async def _fence(
+    world: World, claim: Claim, plan: Plan, intent: Intent, found: Mapping[str, Any], reason: str
+) -> Result:
     """Move the version ourselves, so that the request that may still be under way can never land."""
     now = world.clock.now()
     if now - intent.sent_at >= SURELY_DEAD:
@@ -363,12 +381,13 @@ async def _fence(world: World, claim: Claim, intent: Intent, found: Mapping[str,
         return await _not_done(
             world, claim, intent, f"not seen since it was sent; {reason}", look_again=False
         )
-    locked = await world.store.read(lambda tx: locks_over(tx, intent.request.target))
-    if locked:
-        # Not even an annotation may be written there: look again once the request must be dead.
+    locked = await world.store.read(lambda tx: locks_over(tx, plan.target))
+    step = intent.request
+    if locked or not isinstance(step, PatchStep):
+        # Not even an annotation may be written there, or nothing can carry one: look again once the request
+        # must be dead.
         return Result((), again_at=intent.sent_at + SURELY_DEAD)
-    step = replace(intent.request, changes=())
-    answer = await world.cluster.patch(step, current=found, marker={FENCE: intent.id}, dry_run=False)
+    answer = await doors.fence(world, step, found, intent=intent.id)
     if isinstance(answer, Applied):
         return await _not_done(world, claim, intent, reason, look_again=False)
     return Result((), again_at=now + timedelta(seconds=1))
@@ -385,6 +404,14 @@ async def _settle(
         event = ev.Undone(intent.plan_id, receipt)
     claim.counters.writes["confirmed"] += 1
     return await _end(world, claim, intent, "confirmed", how, (event,))
+
+
+async def _passed_over(world: World, claim: Claim, plan: Plan, intent: Intent, reason: str) -> Result:
+    """This very pod or backend is no longer what was planned on: nothing was told, the others may be."""
+    last = intent.step + 1 >= len(plan.steps)
+    event = ev.StepPassedOver(intent.plan_id, intent.step, reason, last)
+    claim.counters.writes["refused"] += 1
+    return await _end(world, claim, intent, "refused", reason, (event,))
 
 
 async def _not_done(world: World, claim: Claim, intent: Intent, reason: str, *, look_again: bool) -> Result:
@@ -451,11 +478,12 @@ async def _perhaps_already_so(world: World, incident: Incident, plan: Plan, reas
     """The plan cannot be made any more: because others did it, or because it is stale."""
     progress = incident.plan
     assert progress is not None
+    step = plan.steps[0]
     try:
-        found = await world.cluster.get(plan.target)
+        found = await doors.read(world, step)
     except (TemporaryError, PermanentError):
-        found = None
-    same = found is not None and found["metadata"]["uid"] == plan.target.uid
-    if found is not None and same and not differing(found, plan.steps[0].changes, "after"):
-        return Result((ev.AlreadySo(progress.plan_id, "others had made it so already"),))
+        return Result((ev.PlanVoided(progress.plan_id, reason),))
+    same = found is None or found["metadata"]["uid"] == step.target.uid
+    if same and (why := doors.already_so(step, found)) is not None:
+        return Result((ev.AlreadySo(progress.plan_id, why),))
     return Result((ev.PlanVoided(progress.plan_id, reason),))

@@ -10,24 +10,26 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, assert_never
 
 from sqlalchemy import Connection
 
-from receiver.clients.cluster import Applied, Rejected, Unanswered, differing, field_of
+from receiver.clients.answers import Applied, Rejected, Unanswered
+from receiver.clients.cluster import differing
 from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.incidents import Incident
-from receiver.domain.plans import MARKER, Permission, Plan, Step
+from receiver.domain.plans import BackendStep, EvictStep, PatchStep, Plan, Step
+from receiver.domain.pointers import pointed_at
+from receiver.pipeline import doors
 from receiver.pipeline.measuring import measure, points_of
 from receiver.pipeline.steps import trigger_now
 from receiver.pipeline.world import World
-from receiver.policy.guards import Availability, InsideFacts, OutsideFacts, Ownership
+from receiver.policy.guards import Availability, InsideFacts, OutsideFacts, Ownership, disturbs
 from receiver.policy.model import Budget, Policy
 from receiver.probes import owners
 from receiver.probes.bounds import bounded
 from receiver.store import effects, switches
 
-_DRY_RUN_MARKER = "dry-run"
 _SECRET = re.compile(r"secret|token|passw|credential|api_?key|private", re.IGNORECASE)
 FAILED_WINDOW = timedelta(hours=24)
 
@@ -45,13 +47,14 @@ class Gathered:
 async def gather(world: World, incident: Incident, plan: Plan, step: Step, policy: Policy | None) -> Gathered:
     """Ask the cluster, Prometheus and Alertmanager, all together; no answer is a fact too."""
     began = world.steady()
-    cluster, prometheus, manager = await asyncio.gather(
-        _ask_cluster(world, plan, step),
+    target, prometheus, manager = await asyncio.gather(
+        _ask_target(world, plan, step),
         _ask_prometheus(world, plan, policy),
         _ask_alertmanager(world, incident),
     )
     labels = next((alert.labels for alert in incident.alerts.values() if alert.firing), incident.labels)
-    sources = {"Kubernetes": cluster.answered, "Prometheus": prometheus.answered}
+    place = "PostgreSQL" if isinstance(step, BackendStep) else "Kubernetes"
+    sources = {place: target.answered, "Prometheus": prometheus.answered}
     if world.alertmanagers:
         sources["Alertmanager"] = manager.answered
     return Gathered(
@@ -63,18 +66,19 @@ async def gather(world: World, incident: Incident, plan: Plan, step: Step, polic
             trigger_holds=prometheus.trigger,
             suppressed=manager.suppressed,
             manual=not incident.alerts,
-            target_uid=cluster.uid,
-            target_changed=cluster.changed,
-            owners=cluster.owners,
-            availability=cluster.availability,
-            dry_run=cluster.dry_run,
-            dry_run_ok=cluster.dry_run_ok,
-            rights=cluster.rights,
+            target_seen=target.answered,
+            target_uid=target.uid,
+            target_changed=target.changed,
+            owners=target.owners,
+            availability=target.availability,
+            dry_run=target.dry_run,
+            dry_run_ok=target.dry_run_ok,
+            rights=target.rights,
             sources=sources,
-            values={**prometheus.values, "target": bounded(cluster.current or {}), "labels": dict(labels)},
+            values={**prometheus.values, "target": bounded(target.current or {}), "labels": dict(labels)},
         ),
-        current=cluster.current,
-        would_be=cluster.would_be,
+        current=target.current,
+        would_be=target.would_be,
         baseline=prometheus.values,
     )
 
@@ -100,12 +104,13 @@ def inside_facts(tx: Connection, world: World, plan: Plan, plan_id: str | None) 
         runs_in_cluster=effects.runs_since(tx, since=now - loaded.cluster_budget.per, besides=plan_id),
         failed_runs=effects.failed_runs(tx, plan.remediation, plan.target.key, since=now - FAILED_WINDOW),
         target_held_by=None if holder == plan_id else holder,
-        pre_image_stored=all(change.before is not None for step in plan.steps for change in step.changes),
+        # An absent field's pre-image is that it is absent.
+        pre_image_stored=all(change.before != change.after for step in plan.steps for change in step.changes),
     )
 
 
 @dataclass(frozen=True)
-class _ClusterSays:
+class _TargetSays:
     answered: bool = False
     current: Mapping[str, Any] | None = None
     uid: str | None = None
@@ -118,19 +123,19 @@ class _ClusterSays:
     rights: Mapping[str, bool | None] = field(default_factory=dict)
 
 
-async def _ask_cluster(world: World, plan: Plan, step: Step) -> _ClusterSays:
-    target = step.target
+async def _ask_target(world: World, plan: Plan, step: Step) -> _TargetSays:
     try:
-        current = await world.cluster.get(target)
+        current = await doors.read(world, step)
         if current is None:
-            return _ClusterSays(answered=True)
-        found_owners, rights, answer = await asyncio.gather(
-            owners.look(world.cluster, target, current),
-            _rights(world, plan),
-            world.cluster.patch(step, current=current, marker={MARKER: _DRY_RUN_MARKER}, dry_run=True),
+            return _TargetSays(answered=True)
+        found_owners, availability, rights, answer = await asyncio.gather(
+            _owners(world, step, current),
+            _availability(world, plan, step, current),
+            doors.rights(world, plan, step),
+            doors.try_out(world, step, current),
         )
     except (TemporaryError, PermanentError) as error:
-        return _ClusterSays(dry_run=str(error))
+        return _TargetSays(dry_run=str(error))
     would_be: Mapping[str, Any] | None = None
     ok = False
     match answer:
@@ -142,15 +147,13 @@ async def _ask_cluster(world: World, plan: Plan, step: Step) -> _ClusterSays:
             said = f"the dry run was refused: {sentence}"
         case Unanswered(sentence=sentence):
             said = f"the dry run has no answer: {sentence}"
-    changed = tuple(differing(current, step.changes, "before"))
-    already = not differing(current, step.changes, "after")
-    return _ClusterSays(
+    return _TargetSays(
         answered=True,
         current=current,
         uid=current["metadata"]["uid"],
-        changed=() if already else changed,
+        changed=() if doors.already_so(step, current) else doors.changed(step, current),
         owners=found_owners,
-        availability=owners.availability_of(current),
+        availability=availability,
         dry_run=said,
         dry_run_ok=ok,
         would_be=would_be,
@@ -158,13 +161,23 @@ async def _ask_cluster(world: World, plan: Plan, step: Step) -> _ClusterSays:
     )
 
 
-async def _rights(world: World, plan: Plan) -> dict[str, bool | None]:
-    wanted: tuple[Permission, ...] = world.catalogue[plan.remediation].writes
-    answers = await asyncio.gather(
-        *(world.cluster.may(permission, plan.target.namespace, plan.target.name) for permission in wanted)
-    )
-    names = [f"{right.verb} {right.resource}.{right.group}".rstrip(".") for right in wanted]
-    return dict(zip(names, answers, strict=True))
+async def _owners(world: World, step: Step, current: Mapping[str, Any]) -> tuple[Ownership, ...]:
+    """Who else writes the fields of this object; nobody writes a backend, and a pod's owner replaces it."""
+    if not isinstance(step, PatchStep):
+        return ()
+    return await owners.look(world.cluster, step.target, current)
+
+
+async def _availability(
+    world: World, plan: Plan, step: Step, current: Mapping[str, Any]
+) -> Availability | None:
+    """How many pods the step may take away at once; None where it takes none, or nobody knows."""
+    if isinstance(step, EvictStep):
+        workload = await world.cluster.get(plan.target)
+        return None if workload is None else owners.availability_after_eviction(workload, current)
+    if isinstance(step, PatchStep) and disturbs(step):
+        return owners.availability_of(current)
+    return None
 
 
 @dataclass(frozen=True)
@@ -210,12 +223,25 @@ async def _ask_alertmanager(world: World, incident: Incident) -> _AlertmanagerSa
     return _AlertmanagerSays(active=active, suppressed=not active)
 
 
-def diff_of(plan_step: Step, would_be: Mapping[str, Any] | None) -> str:
-    """The change as people read it: field by field, before and after, a line each."""
+def diff_of(steps: tuple[Step, ...], would_be: Mapping[str, Any] | None) -> str:
+    """The change as people read it: field by field, before and after, a line each.
+
+    ``would_be`` is what a dry run of the first step answered.
+    """
     lines: list[str] = []
-    for change in plan_step.changes:
-        after = change.after if would_be is None else field_of(would_be, change.pointer)
-        lines += _lines(change.pointer, change.before, after)
+    for index, step in enumerate(steps):
+        match step:
+            case PatchStep():
+                for change in step.changes:
+                    tried = would_be is not None and index == 0
+                    after = pointed_at(would_be or {}, change.pointer) if tried else change.after
+                    lines += _lines(change.pointer, change.before, after)
+            case EvictStep():
+                lines.append(f"- {step.target}")
+            case BackendStep():
+                lines.append(f"- {step.signal} {step.target.name}: {step.seen}")
+            case _:
+                assert_never(step)
     return "\n".join(lines)
 
 
@@ -229,20 +255,22 @@ def _lines(pointer: str, before: Any, after: Any) -> list[str]:
         return [
             line for name in names for line in _lines(f"{pointer}/{name}", before.get(name), after.get(name))
         ]
+    if (one_map := _by_name(before)) is not None and (other_map := _by_name(after)) is not None:
+        return _lines(pointer, one_map, other_map)
     if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         pairs = enumerate(zip(before, after, strict=True))
-        return [
-            line
-            for index, (one, other) in pairs
-            for line in _lines(f"{pointer}/{_name(one, index)}", one, other)
-        ]
+        return [line for index, (one, other) in pairs for line in _lines(f"{pointer}/{index}", one, other)]
     lines = [] if before is None else [f"- {pointer}: {_text(before)}"]
     return lines if after is None else [*lines, f"+ {pointer}: {_text(after)}"]
 
 
-def _name(item: Any, index: int) -> str:
-    named = item.get("name") if isinstance(item, Mapping) else None
-    return str(named) if named else str(index)
+def _by_name(items: Any) -> Mapping[str, Any] | None:
+    """Containers, variables, volumes: lists whose entries are told apart by name."""
+    if not isinstance(items, list) or not all(
+        isinstance(item, Mapping) and item.get("name") for item in items
+    ):
+        return None
+    return {item["name"]: {key: value for key, value in item.items() if key != "name"} for item in items}
 
 
 def _text(value: Any) -> str:

@@ -131,7 +131,7 @@ async def _consider(
         gathered = await gather(world, incident, plan, plan.steps[0], policy)
     except (TemporaryError, PermanentError) as error:
         return str(error)
-    return replace(plan, diff=diff_of(plan.steps[0], gathered.would_be)), gathered
+    return replace(plan, diff=diff_of(plan.steps, gathered.would_be)), gathered
 
 
 async def _make(

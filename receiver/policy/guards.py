@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from receiver.domain.durations import in_words
-from receiver.domain.plans import Objection, Passed, Plan
+from receiver.domain.plans import EvictStep, Objection, Passed, PatchStep, Plan, Step
 from receiver.policy.expressions import Truth, evaluate
 from receiver.policy.model import Budget, Guards
 
@@ -55,6 +55,7 @@ class OutsideFacts:
     trigger_holds: bool | None = None
     suppressed: bool | None = None
     manual: bool = False
+    target_seen: bool = False
     target_uid: str | None = None
     target_changed: tuple[str, ...] = ()
     owners: tuple[Ownership, ...] | None = None
@@ -91,6 +92,18 @@ class Case:
     inside: InsideFacts
     undoing: bool
     now: datetime
+
+    @property
+    def step(self) -> Step:
+        """The step that would be taken next: the first one of the plan as it is handed in."""
+        return self.plan.steps[0]
+
+
+def disturbs(step: Step) -> bool:
+    """Whether a step takes pods away: one by eviction, all in turn by a change of their template."""
+    if isinstance(step, PatchStep):
+        return any(change.pointer.startswith("/spec/template") for change in step.changes)
+    return isinstance(step, EvictStep)
 
 
 Verdict = Objection | Passed
@@ -138,15 +151,15 @@ def still_true(case: Case) -> Verdict:
 
 def same_object(case: Case) -> Verdict:
     """G2: the target is the object that was planned on, with the planned fields as they were."""
-    wanted = case.plan.target.uid
+    target = case.step.target
     if case.outside.target_uid is None:
-        return Objection("G2", "target_unseen", f"{case.plan.target} could not be read")
-    if case.outside.target_uid != wanted:
-        return Objection("G2", "other_object", f"{case.plan.target} is another object of that name now")
+        return Objection("G2", "target_unseen", f"{target} could not be read")
+    if case.outside.target_uid != target.uid:
+        return Objection("G2", "other_object", f"{target} is another object of that name now")
     if case.outside.target_changed:
         changed = ", ".join(case.outside.target_changed)
         return Objection("G2", "fields_changed", f"changed since the plan was made: {changed}")
-    return Passed("G2", f"uid {wanted}")
+    return Passed("G2", f"uid {target.uid}")
 
 
 def not_owned(case: Case) -> Verdict:
@@ -214,13 +227,17 @@ def within_budget(case: Case) -> Verdict:
 def small_enough(case: Case) -> Verdict:
     """G7: enough stays ready while it happens."""
     there = case.outside.availability
+    if not disturbs(case.step):
+        return Passed("G7", "n/a: no pod is taken away")
     if there is None:
         return Objection("G7", "unknown", "how many replicas are ready could not be told")
     if there.wanted == 0:
         return Objection("G7", "scaled_to_zero", "the workload is scaled to zero")
     # A broken rollout is what a rollback heals, so what is not ready now is not held against it; what the
     # change itself may take away is.
-    left = there.wanted - there.max_unavailable
+    # An eviction takes one of those that serve.
+    before = there.ready if isinstance(case.step, EvictStep) else there.wanted
+    left = before - there.max_unavailable
     share = left / there.wanted
     if share < case.limits.min_available:
         return Objection(

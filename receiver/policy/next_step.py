@@ -184,6 +184,8 @@ def _of_plan(
         case PlanState.APPROVED:
             if progress.execute_before is not None and now >= progress.execute_before:
                 reason = "it was not started in the time its approval gave"
+                if progress.receipts:
+                    return Record((ev.StepPassedOver(progress.plan_id, progress.step, reason, last=True),))
                 return Record((ev.PlanVoided(progress.plan_id, reason),))
             if progress.retry_at is not None and now < progress.retry_at:
                 return Rest(progress.retry_at, "to ask the guards again")

@@ -37,6 +37,7 @@ from receiver.policy.model import (
     ProbeUse,
     TargetTemplate,
 )
+from receiver.policy.parameters import wrong_parameters
 
 SECTIONS = (
     "mode",
@@ -64,7 +65,6 @@ LOOKS_IN_WINDOW = 4
 _ZERO, _SECOND = timedelta(0), timedelta(seconds=1)
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
-_ONLY_VALUE = re.compile(r"(?P<value>\S+): the only value\b")
 _SECRET_NAME = re.compile(r"secret|token|passw|credential|api_?key|private", re.IGNORECASE)
 _SECRET_VALUE = re.compile(
     r"AKIA[0-9A-Z]{12,}|gh[pousr]_\w{20,}|xox[abpr]-|eyJ[\w-]{10,}\.|-----BEGIN|glpat-"
@@ -426,22 +426,20 @@ def _remediation(
 
 def _parameters(draft: _Draft, fields: Fields, known: Spec | None) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
+    places: dict[str, tuple[Node, Node]] = {}
     for key, node in fields.table("with").entries():
         value = found[key.text] = value_of(node)
-        if known is not None and key.text not in known.parameters:
-            hint = did_you_mean(key.text, known.parameters)
-            draft.document.complain(key, f'{known.name} has no parameter "{key.text}"', hint)
-        elif known is not None:
-            only = _ONLY_VALUE.match(known.parameters[key.text])
-            if only is not None and value != only["value"]:
-                message = f"{known.name} takes no other value for {key.text} than {only['value']}"
-                draft.document.complain(node, message, f"write {only['value']}")
+        places[key.text] = key, node
         if isinstance(value, str) and "{{" in value:
             draft.document.complain(node, f"templates in parameters are {NOT_YET}")
         elif isinstance(value, str) and (_SECRET_NAME.search(key.text) or _SECRET_VALUE.search(value)):
             draft.document.complain(
                 node, "this looks like a secret", "refer to a Secret by name", severity=Severity.WARNING
             )
+    for problem in () if known is None else wrong_parameters(known, found):
+        nowhere = fields.key("with") if "with" in fields else fields.at
+        named, valued = places.get(problem.name, (nowhere, nowhere))
+        draft.document.complain(named if problem.about_name else valued, problem.message, problem.hint)
     return found
 
 

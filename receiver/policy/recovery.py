@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from receiver.domain.plans import FENCE, MARKER
+from receiver.domain.plans import FENCE, MARKER, BackendStep, EvictStep, PatchStep, Step
+from receiver.domain.pointers import pointed_at
+
+MANAGER = "stanch"
 
 
 @dataclass(frozen=True)
@@ -39,18 +43,23 @@ Seen = Happened | NotYet | CannotTell
 
 
 def what_happened(
+    step: Step,
     *,
     intent: str,
-    uid: str,
     sent_version: str | None,
     sent_generation: int | None,
+    since: datetime,
     found: Mapping[str, Any] | None,
 ) -> Seen:
-    """Judge the object as read after the last send. ``sent_*`` are what that send carried."""
+    """Judge the object as read after the last send. ``sent_*`` are what that send carried; ``since`` is when
+    the intent was written.
+    """
+    if isinstance(step, EvictStep | BackendStep):
+        return _has_it_gone(step, sent_version, found)
     if found is None:
         return CannotTell("the object is gone")
     metadata = found["metadata"]
-    if metadata["uid"] != uid:
+    if metadata["uid"] != step.target.uid:
         return CannotTell("another object of that name is there now")
     if metadata.get("annotations", {}).get(MARKER) == intent:
         return Happened(metadata.get("generation"))
@@ -59,10 +68,47 @@ def what_happened(
         # and nothing that was sent before it can land after.
         return NotYet(impossible=True)
     generation = metadata.get("generation")
+    impossible = metadata["resourceVersion"] != sent_version
     if generation is None or sent_generation is None:
-        return CannotTell("the object has no generation to tell by")
+        if (why := _touched(step, found, since)) is not None:
+            return CannotTell(why)
+        return NotYet(impossible)
     if generation != sent_generation:
         return CannotTell(
             f"somebody changed the spec since (generation {sent_generation} is {generation} now)"
         )
-    return NotYet(impossible=metadata["resourceVersion"] != sent_version)
+    return NotYet(impossible)
+
+
+def _has_it_gone(
+    step: EvictStep | BackendStep, sent_version: str | None, found: Mapping[str, Any] | None
+) -> Seen:
+    """What was told to go carries no marker: gone is what was wanted, whoever did it, and nobody can do it
+    twice. While it is there as it was, telling it once more is the same request.
+    """
+    if found is None or found["metadata"]["uid"] != step.target.uid:
+        return Happened(None)
+    if found["metadata"].get("deletionTimestamp") is not None:
+        return Happened(None)
+    moved = found["metadata"]["resourceVersion"] != sent_version
+    if isinstance(step, BackendStep) and step.signal == "cancel" and moved:
+        # The statement is over, and the backend stays.
+        return Happened(None)
+    return NotYet(impossible=moved)
+
+
+def _touched(step: PatchStep, found: Mapping[str, Any], since: datetime) -> str | None:
+    """Nodes, claims and autoscalers carry no generation. Not done is: no marker, the planned fields as
+    before, and nothing written under our name since.
+    """
+    if any(pointed_at(found, change.pointer) != change.before for change in step.changes):
+        return "somebody changed the planned fields since, and the object has no generation to tell by"
+    for entry in found["metadata"].get("managedFields", []):
+        if entry.get("manager") == MANAGER and _written_since(entry.get("time"), since):
+            return "something was written under our name since, without the marker"
+    return None
+
+
+def _written_since(time: str | None, since: datetime) -> bool:
+    # The API server writes whole seconds.
+    return time is None or datetime.fromisoformat(time.replace("Z", "+00:00")) >= since.replace(microsecond=0)

@@ -63,6 +63,14 @@ def owners_of(
     return tuple(owners)
 
 
+def availability_after_eviction(workload: Mapping[str, Any], pod: Mapping[str, Any]) -> Availability:
+    """The same for one pod that is made to go: one fewer, if it counts at all."""
+    there = availability_of(workload)
+    conditions = pod.get("status", {}).get("conditions", [])
+    ready = any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
+    return Availability(wanted=there.wanted, ready=there.ready, max_unavailable=int(ready))
+
+
 def availability_of(found: Mapping[str, Any]) -> Availability:
     """How many replicas a rolling update of this Deployment may take away at once."""
     wanted = int(found["spec"].get("replicas", 1))

@@ -17,7 +17,7 @@ from sqlalchemy import delete as delete_from
 from receiver.domain.canonical import canonical
 from receiver.domain.errors import Conflict, NotFound
 from receiver.domain.outcomes import Outcome
-from receiver.domain.plans import Plan, Step
+from receiver.domain.plans import ObjectRef, Plan, Step
 from receiver.store.engine import insert as insert_or
 from receiver.store.schema import approvals, incident_events, intents, plans, target_locks
 from receiver.store.timeline import moment, seconds
@@ -248,6 +248,7 @@ def start_intent(
     kind: str,
     step_number: int,
     step: Step,
+    target: ObjectRef,
     resource_version: str | None,
     generation: int | None,
     token: int,
@@ -263,7 +264,7 @@ def start_intent(
             "policy": policy,
             "kind": kind,
             "step": step_number,
-            "target": step.target.key,
+            "target": target.key,
             "request": _STEP.dump_json(step).decode(),
             "resource_version": resource_version,
             "generation": generation,

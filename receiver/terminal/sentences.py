@@ -131,6 +131,9 @@ _WORDS: Mapping[str, Callable[[Event], str]] = {
     "Refused": lambda e: f"{e.get('plan_id')} was not carried out: {_joined(e.get('objections'), '; ')}",
     "ExecutionStarted": lambda e: f"{e.get('plan_id')} begins on {_target(e.get('target'))}",
     "Executed": _executed,
+    "StepPassedOver": lambda e: (
+        f"{e.get('plan_id')}: step {e.get('step', 0) + 1} left out: {e.get('reason')}"
+    ),
     "AlreadySo": lambda e: f"{e.get('plan_id')}: {e.get('reason')}",
     "NotDone": lambda e: f"{e.get('plan_id')} did not happen: {e.get('reason')}",
     "EffectUnknown": lambda e: (

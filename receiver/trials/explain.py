@@ -21,14 +21,15 @@ from rich.text import Text
 
 from receiver.app import WallClock, connect_cluster, open_store, read_policies
 from receiver.clients.alertmanager import Alertmanager
-from receiver.clients.cluster import Answer, Cluster, Rejected
+from receiver.clients.answers import Answer, Rejected
+from receiver.clients.cluster import Cluster
 from receiver.clients.prometheus import Prometheus
 from receiver.domain import events as ev
 from receiver.domain.alerts import Unreadable, read_notification
 from receiver.domain.clock import Clock
 from receiver.domain.errors import PermanentError
 from receiver.domain.events import event_text
-from receiver.domain.plans import PatchStep
+from receiver.domain.plans import EvictStep, PatchStep
 from receiver.pipeline.counters import Counters
 from receiver.pipeline.joining import join_waiting
 from receiver.pipeline.worker import Worker
@@ -54,6 +55,12 @@ class ReadOnlyCluster(Cluster):
         if not dry_run:
             return Rejected(403, "Forbidden", (), "explaining writes nothing")
         return await super().patch(step, current=current, marker=marker, dry_run=True)
+
+    async def evict(self, step: EvictStep, *, current: Mapping[str, Any], dry_run: bool) -> Answer:
+        """Dry runs only."""
+        if not dry_run:
+            return Rejected(403, "Forbidden", (), "explaining writes nothing")
+        return await super().evict(step, current=current, dry_run=True)
 
 
 def main(path: Path, output: str) -> int:

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import Field
+
+from receiver.domain import plans
 from receiver.domain.durations import in_words
 from receiver.domain.plans import (
     ApprovalDefault,
@@ -44,6 +47,15 @@ READY_FOR = timedelta(minutes=30)
 # A sample is taken every so often: a release may precede its first bad sample's time by this much.
 SAMPLE_SLACK = timedelta(seconds=30)
 
+
+class Parameters(plans.Parameters):
+    """What a policy may say below ``with``."""
+
+    to: Literal["known-good"] = Field(
+        "known-good", description="The revision is found by its uid and template hash."
+    )
+
+
 SPEC = Spec(
     name="deployment.rollback",
     version=1,
@@ -51,7 +63,7 @@ SPEC = Spec(
     risk=Risk.DISRUPTIVE,
     approval_default=ApprovalDefault.A1,
     target_kinds=frozenset({"Deployment"}),
-    parameters={"to": "known-good: the only value; the revision is found by its uid and template hash"},
+    parameters=Parameters,
     needs_labels=frozenset(),
     reads=(
         Permission("apps", "deployments", "get"),

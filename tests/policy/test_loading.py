@@ -8,7 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import ConfigDict
 
+from receiver.domain.plans import Parameters
 from receiver.policy.complaints import Severity
 from receiver.policy.loading import load
 from receiver.probes.catalogue import FACTS
@@ -504,7 +506,10 @@ def test_the_hash_follows(good: str, loader: Loader, file: str, old: str, new: s
     ids=["by its name", "a token", "a key"],
 )
 def test_a_secret_written_into_a_parameter_is_a_warning(good: str, key: str, value: str) -> None:
-    spec = replace(catalogue()["deployment.rollback"], parameters={key: "any text"})
+    class Taking(Parameters):
+        model_config = ConfigDict(extra="allow")
+
+    spec = replace(catalogue()["deployment.rollback"], parameters=Taking)
     texts = {
         "policy.yaml": good.replace("to: known-good", f"{key}: {value}"),
         "approvers.yaml": (DATA / "approvers.yaml").read_text(),

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from receiver.clients.cluster import Answer, Applied, Cluster, Rejected
+from receiver.clients.answers import Answer, Applied, Rejected
+from receiver.clients.cluster import Cluster
 from receiver.clients.prometheus import Points, Prometheus
 from receiver.demo.kubernetes import World as SmallCluster
 from receiver.domain.plans import ObjectRef, PatchStep, Permission
