@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from receiver.domain.plans import Spec
 from receiver.domain.remediation import ClusterReader, Remediation
-from remediations.kubernetes import rollback
+from remediations.kubernetes import evict, restart, rollback, scale, set_env, set_resources
 
-SPECS: tuple[Spec, ...] = (rollback.SPEC,)
+SPECS: tuple[Spec, ...] = (
+    rollback.SPEC,
+    scale.SPEC,
+    set_env.SPEC,
+    restart.SPEC,
+    set_resources.SPEC,
+    evict.SPEC,
+)
 
 
 def build(cluster: ClusterReader) -> dict[str, Remediation]:
     """The remediations by name, each with the door it needs."""
-    built: list[Remediation] = [rollback.Rollback(cluster)]
+    built: list[Remediation] = [
+        rollback.Rollback(cluster),
+        scale.Scale(cluster),
+        set_env.SetEnv(cluster),
+        restart.Restart(cluster),
+        set_resources.SetResources(cluster),
+        evict.Evict(cluster),
+    ]
     return {remediation.spec.name: remediation for remediation in built}
 
 

@@ -11,7 +11,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from receiver.cli import alerts, approvals, audit, incidents, plans, policy, running, switches, trying
+from receiver.cli import (
+    alerts,
+    approvals,
+    audit,
+    incidents,
+    plans,
+    policy,
+    remediations,
+    running,
+    switches,
+    trying,
+)
 from receiver.cli.failures import exit_code
 from receiver.cli.options import examples
 from receiver.domain.errors import StanchError
@@ -87,6 +98,7 @@ app.command(epilog=running.MIGRATE_EXAMPLES, rich_help_panel=_RUN)(running.migra
 app.command(epilog=running.SETTINGS_EXAMPLES, rich_help_panel=_RUN)(running.settings)
 app.command(epilog=trying.EXPLAIN_EXAMPLES, rich_help_panel=_RUN)(trying.explain)
 app.add_typer(policy.app, name="policy", rich_help_panel=_RUN)
+app.add_typer(remediations.app, name="remediations", rich_help_panel=_RUN)
 app.add_typer(incidents.app, name="incidents", rich_help_panel=_ASK)
 app.add_typer(plans.app, name="plans", rich_help_panel=_ASK)
 app.command(epilog=approvals.APPROVE_EXAMPLES, rich_help_panel=_ASK)(approvals.approve)

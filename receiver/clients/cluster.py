@@ -39,6 +39,7 @@ _PLURALS: Mapping[str, tuple[str, str]] = {
     "Namespace": ("", "namespaces"),
     "HorizontalPodAutoscaler": ("autoscaling", "horizontalpodautoscalers"),
     "PodDisruptionBudget": ("policy", "poddisruptionbudgets"),
+    "ResourceQuota": ("", "resourcequotas"),
 }
 
 
@@ -148,23 +149,23 @@ class Cluster:
         path = _path(target.api_version, target.kind, target.namespace, target.name)
         return await self._write("PATCH", path, query, operations, "application/json-patch+json")
 
-    async def evict(self, step: EvictStep, *, current: Mapping[str, Any], dry_run: bool) -> Answer:
-        """Ask this very pod, at the version just read, to go; disruption budgets may say no (429)."""
-        metadata = current["metadata"]
+    async def evict(self, step: EvictStep, *, dry_run: bool) -> Answer:
+        """Ask this very pod to go; disruption budgets may say no (429), and another pod of its name is a 409.
+
+        The status of a sick pod moves all the time, so its version is no condition: asking twice for one uid
+        is asking once.
+        """
         target = step.target
-        options: dict[str, Any] = {
-            "preconditions": {"uid": target.uid, "resourceVersion": metadata["resourceVersion"]}
-        }
-        if dry_run:
-            options["dryRun"] = ["All"]
         body = {
             "apiVersion": "policy/v1",
             "kind": "Eviction",
             "metadata": {"name": target.name, "namespace": target.namespace},
-            "deleteOptions": options,
+            "deleteOptions": {"preconditions": {"uid": target.uid}},
         }
         path = _path(target.api_version, target.kind, target.namespace, target.name) + "/eviction"
         query = [("timeout", f"{WRITE_TIMEOUT_SECONDS}s"), ("fieldManager", FIELD_MANAGER)]
+        if dry_run:
+            query.append(("dryRun", "All"))
         return await self._write("POST", path, query, body, "application/json")
 
     async def _write(

@@ -134,6 +134,7 @@ class Planned:
     rejected: tuple[str, ...] = ()
     guards: tuple[str, ...] = ()
     mode: str = "propose"
+    cure: str = ""
     event: Literal["Planned"] = "Planned"
 
 

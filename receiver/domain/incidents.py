@@ -110,6 +110,7 @@ class PlanProgress:
     state: PlanState
     planned_at: datetime
     mode: str = "propose"
+    cure: str = ""
     since: datetime | None = None
     expires_at: datetime | None = None
     round: int = 0
@@ -281,6 +282,7 @@ def _planned(incident: Incident, event: ev.PlanEvent, at: datetime) -> Incident:
                 state=PlanState.SHADOWED if event.mode == "shadow" else PlanState.PLANNED,
                 planned_at=at,
                 mode=event.mode,
+                cure=event.cure,
                 since=at,
                 expired_rounds=_unanswered(incident.plan, event),
             ),
@@ -291,7 +293,8 @@ def _planned(incident: Incident, event: ev.PlanEvent, at: datetime) -> Incident:
     changed = _progress(plan, event, at)
     incident = replace(incident, plan=replace(changed, since=at))
     if changed.state in OVER:
-        incident = replace(incident, tried=(*incident.tried, (plan.remediation, changed.state.value)))
+        tried = plan.cure or plan.remediation
+        incident = replace(incident, tried=(*incident.tried, (tried, changed.state.value)))
     if isinstance(event, ev.UndoApproved) and event.by == "policy":
         incident = replace(incident, automatic_undos=incident.automatic_undos + 1)
     return incident
@@ -299,7 +302,9 @@ def _planned(incident: Incident, event: ev.PlanEvent, at: datetime) -> Incident:
 
 def _unanswered(before: PlanProgress | None, event: ev.Planned) -> int:
     """How often nobody answered the plan that this one stands for anew: a void gives no round back."""
-    if before is None or before.state is not PlanState.VOID or before.remediation != event.remediation:
+    if before is None or before.state is not PlanState.VOID:
+        return 0
+    if (before.cure or before.remediation) != (event.cure or event.remediation):
         return 0
     return before.expired_rounds
 

@@ -60,8 +60,9 @@ class Parameters(BaseModel):
 class Spec:
     """What a remediation declares of itself; the whole catalogue can be listed from these.
 
-    ``writes`` are the rights of which a plan uses those that its steps need. ``mitigates`` says that what it
-    changes should not stay for ever, so that a policy must say when it expires.
+    ``about`` is why it is done this way, ``example`` a candidate of a policy. ``writes`` are the rights of
+    which a plan uses those that its steps need. ``mitigates`` says that what it changes should not stay for
+    ever, so that a policy must say when it expires.
     """
 
     name: str
@@ -75,6 +76,8 @@ class Spec:
     reads: tuple[Permission, ...]
     writes: tuple[Permission, ...]
     settle: timedelta
+    about: str
+    example: str
     reversible: bool = True
     mitigates: bool = False
 
@@ -274,6 +277,11 @@ class ApprovalRule:
             "not_requester": self.not_requester,
             "reason_required": self.reason_required,
         }
+
+
+def cure_of(remediation: str, parameters: Mapping[str, Any]) -> str:
+    """A remediation with what it was told to do: one that was tried is not tried again for this incident."""
+    return f"{remediation} {digest_of(dict(parameters))[:12]}"
 
 
 @dataclass(frozen=True)

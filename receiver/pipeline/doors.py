@@ -43,7 +43,7 @@ async def try_out(world: World, step: Step, current: Mapping[str, Any]) -> Answe
         case PatchStep():
             return await world.cluster.patch(step, current=current, marker={MARKER: _DRY_RUN}, dry_run=True)
         case EvictStep():
-            return await world.cluster.evict(step, current=current, dry_run=True)
+            return await world.cluster.evict(step, dry_run=True)
         case BackendStep():
             # The statement's own condition is all that a dry run could ask.
             return Applied(current)
@@ -57,7 +57,7 @@ async def send(world: World, step: Step, current: Mapping[str, Any], *, intent: 
         case PatchStep():
             return await world.cluster.patch(step, current=current, marker={MARKER: intent}, dry_run=False)
         case EvictStep():
-            return await world.cluster.evict(step, current=current, dry_run=False)
+            return await world.cluster.evict(step, dry_run=False)
         case BackendStep():
             return await world.databases.signal(step)
         case _:

@@ -272,7 +272,7 @@ async def _note(world: World, claim: Claim, plan: Plan, intent: Intent, answer: 
                 why=sentence,
             )
             return await _look(world, claim, plan, intent)
-        case Rejected() if answer.status == 409 and not isinstance(intent.request, PatchStep):
+        case Rejected() if answer.status in (404, 409) and not isinstance(intent.request, PatchStep):
             return await _passed_over(world, claim, plan, intent, answer.sentence)
         case Rejected() if answer.status == 409 or answer.status == 429:
             return await _look(world, claim, plan, replace(intent, unanswered=intent.sends > 1))

@@ -15,7 +15,7 @@ from receiver.domain import events as ev
 from receiver.domain.cutting import first_of
 from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.incidents import Incident
-from receiver.domain.plans import NotApplicable, ObjectRef, Plan
+from receiver.domain.plans import NotApplicable, ObjectRef, Plan, cure_of
 from receiver.pipeline.facts import Gathered, diff_of, gather, inside_facts
 from receiver.pipeline.steps import Result, evidence_of
 from receiver.pipeline.world import World
@@ -23,7 +23,7 @@ from receiver.policy.expressions import Truth
 from receiver.policy.guards import Case, ask_all
 from receiver.policy.matching import applicable
 from receiver.policy.model import Candidate, Guards, Policy
-from receiver.policy.planning import assemble, considered
+from receiver.policy.planning import assemble, considered, filled
 from receiver.store import effects
 
 REJECTED_SHOWN = 20
@@ -78,7 +78,7 @@ async def rebuild(world: World, incident: Incident, plan: Plan) -> Plan | NotApp
     if policy is None:
         return NotApplicable(f"policy {plan.policy} is no longer loaded")
     target = replace(plan.target, uid="")
-    candidate = Candidate(plan.remediation, "", None, plan.parameters)
+    candidate = Candidate(plan.remediation, "", None, plan.parameters, expires=plan.expires)
     return await _make(world, incident, policy, candidate, target)
 
 
@@ -124,8 +124,11 @@ async def _consider(
     truth, why_not = considered(candidate, incident, facts, tried)
     if truth is not Truth.TRUE:
         return why_not
+    told = filled(candidate, incident)
+    if isinstance(told, str):
+        return told
     try:
-        plan = await _make(world, incident, policy, candidate, target)
+        plan = await _make(world, incident, policy, told, target)
         if isinstance(plan, NotApplicable):
             return plan.reason
         gathered = await gather(world, incident, plan, plan.steps[0], policy)
@@ -164,6 +167,7 @@ def planned(tx: Connection, world: World, proposal: Proposal) -> tuple[ev.Event,
         rejected=first_of(proposal.rejected, items=REJECTED_SHOWN, characters=300),
         guards=proposal.guards,
         mode=plan.mode,
+        cure=cure_of(plan.remediation, plan.parameters),
     )
     return (event,)
 

@@ -146,10 +146,11 @@ _PROPOSE = table(
         "offered",
         words=(Mode.DISABLED.value,),
     ),
+    Key("expires", Form.DURATION, "When to propose that it be put back; a mitigation needs it.", "never"),
     Key(
         "with",
         Form.TABLE,
-        "The remediation's parameters.",
+        "The remediation's parameters; `{{ labels.x }}` in a text looks up a label.",
         keys=(named("parameter", Form.VALUE, "See the remediation's page."),),
     ),
     form=Form.LIST,

@@ -100,7 +100,8 @@ class Candidate:
     """One remediation to offer, when its condition is true.
 
     ``disabled`` is one that is never offered, only named with its reason to the person who takes over: what a
-    runbook asks for and this release cannot do, or what somebody switched off.
+    runbook asks for and this release cannot do, or what somebody switched off. What has an ``expires`` is
+    proposed to be put back when that time is over.
     """
 
     remediation: str
@@ -108,6 +109,7 @@ class Candidate:
     when: str | None
     parameters: Mapping[str, Any]
     disabled: bool = False
+    expires: timedelta | None = None
 
 
 @dataclass(frozen=True)

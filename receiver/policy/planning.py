@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from receiver.domain.incidents import Incident
-from receiver.domain.plans import Draft, Plan, Risk, Spec
+from receiver.domain.plans import Draft, Plan, Risk, Spec, cure_of
 from receiver.policy.approval import DEFAULT_RULES
 from receiver.policy.expressions import Truth, evaluate
+from receiver.policy.matching import LOOK_UP
 from receiver.policy.model import Candidate, Policy
 
 SWITCHED_OFF = "disabled in the policy"
 _ORDER = tuple(Risk)
+_PLAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._:/-]{0,251}[A-Za-z0-9])?")
 
 
 def considered(
     candidate: Candidate, incident: Incident, facts: Mapping[str, Any], tried: frozenset[str]
 ) -> tuple[Truth, str]:
     """Whether its condition holds for the incident, and the reason where it does not or is not known."""
-    if candidate.remediation in tried:
+    told = filled(candidate, incident)
+    if isinstance(told, Candidate) and cure_of(told.remediation, told.parameters) in tried:
         return Truth.FALSE, "it was tried for this incident"
     truth, reason = Truth.TRUE, ""
     if candidate.when is not None:
@@ -30,6 +35,28 @@ def considered(
     if candidate.disabled:
         return Truth.FALSE, f"{SWITCHED_OFF}: {candidate.why}"
     return truth, f"{candidate.when} is not known: {reason}" if truth is Truth.UNKNOWN else ""
+
+
+def filled(candidate: Candidate, incident: Incident) -> Candidate | str:
+    """The candidate with the alert's labels in its parameters; why not, where a label is missing or odd.
+
+    Label values are written by whoever can write a metric, so they must be plain words.
+    """
+    labels = next((alert.labels for alert in incident.alerts.values() if alert.firing), incident.labels)
+    parameters: dict[str, Any] = {}
+    for name, value in candidate.parameters.items():
+        for label in LOOK_UP.findall(value) if isinstance(value, str) else ():
+            said = labels.get(label)
+            if not said:
+                return f"the alert has no label {label!r}, which {name} needs"
+            if not _PLAIN.fullmatch(said):
+                return f"label {label} is {said[:60]!r}: {name} takes plain words only"
+        parameters[name] = _with_labels(value, labels)
+    return replace(candidate, parameters=parameters)
+
+
+def _with_labels(value: Any, labels: Mapping[str, str]) -> Any:
+    return LOOK_UP.sub(lambda found: labels[found[1]], value) if isinstance(value, str) else value
 
 
 def assemble(incident: Incident, policy: Policy, candidate: Candidate, draft: Draft, spec: Spec) -> Plan:
@@ -51,6 +78,7 @@ def assemble(incident: Incident, policy: Policy, candidate: Candidate, draft: Dr
         verification=policy.verification,
         undo=policy.undo,
         monitor=policy.monitor,
+        expires=candidate.expires,
         summary=draft.summary,
         why=f"{candidate.why}. {draft.why}" if candidate.why else draft.why,
         blast_radius=draft.blast_radius,

@@ -375,7 +375,8 @@ def _propose(draft: _Draft, spec: Fields, target: TargetTemplate) -> tuple[Candi
 
     def candidate(fields: Fields) -> None:
         fields.known(
-            ("remediation", "why", "when", "with", "mode"), instead={"action": 'write "remediation"'}
+            ("remediation", "why", "when", "with", "mode", "expires"),
+            instead={"action": 'write "remediation"'},
         )
         named = fields.text("remediation", needed="action" not in fields)
         disabled = _disabled(fields)
@@ -389,10 +390,27 @@ def _propose(draft: _Draft, spec: Fields, target: TargetTemplate) -> tuple[Candi
         when = _condition(draft, fields, "when", {**draft.facts, "labels": TEXTS}, "fact", needed=False)
         parameters = _parameters(draft, fields, known)
         condition = None if when is None else when[0]
-        found.append(Candidate(named or "", why, condition, parameters, disabled))
+        expires = _expires(fields, known)
+        found.append(Candidate(named or "", why, condition, parameters, disabled, expires))
 
     each(draft.document, spec.items("propose"), "propose", candidate)
     return tuple(found)
+
+
+def _expires(fields: Fields, known: Spec | None) -> timedelta | None:
+    if "expires" in fields:
+        if known is not None and not known.reversible:
+            fields.document.complain(
+                fields.key("expires"), f"{known.name} cannot be undone, so it cannot expire", "leave it out"
+            )
+        return fields.duration("expires", _ZERO, least=timedelta(minutes=1)) or None
+    if known is not None and known.mitigates:
+        fields.document.complain(
+            fields.key("remediation"),
+            f"{known.name} is a mitigation and no cure: say when it should be put back",
+            "add expires: 24h",
+        )
+    return None
 
 
 def _disabled(fields: Fields) -> bool:
@@ -430,13 +448,15 @@ def _parameters(draft: _Draft, fields: Fields, known: Spec | None) -> Mapping[st
     for key, node in fields.table("with").entries():
         value = found[key.text] = value_of(node)
         places[key.text] = key, node
-        if isinstance(value, str) and "{{" in value:
-            draft.document.complain(node, f"templates in parameters are {NOT_YET}")
+        if isinstance(value, str) and "{{" in LOOK_UP.sub("", value):
+            draft.document.complain(node, "only label look-ups are allowed here", "write {{ labels.name }}")
         elif isinstance(value, str) and (_SECRET_NAME.search(key.text) or _SECRET_VALUE.search(value)):
             draft.document.complain(
                 node, "this looks like a secret", "refer to a Secret by name", severity=Severity.WARNING
             )
-    for problem in () if known is None else wrong_parameters(known, found):
+    # What stands in the labels is checked when they are there.
+    sample = {name: LOOK_UP.sub("x", each) if isinstance(each, str) else each for name, each in found.items()}
+    for problem in () if known is None else wrong_parameters(known, sample):
         nowhere = fields.key("with") if "with" in fields else fields.at
         named, valued = places.get(problem.name, (nowhere, nowhere))
         draft.document.complain(named if problem.about_name else valued, problem.message, problem.hint)

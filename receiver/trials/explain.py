@@ -56,11 +56,11 @@ class ReadOnlyCluster(Cluster):
             return Rejected(403, "Forbidden", (), "explaining writes nothing")
         return await super().patch(step, current=current, marker=marker, dry_run=True)
 
-    async def evict(self, step: EvictStep, *, current: Mapping[str, Any], dry_run: bool) -> Answer:
+    async def evict(self, step: EvictStep, *, dry_run: bool) -> Answer:
         """Dry runs only."""
         if not dry_run:
             return Rejected(403, "Forbidden", (), "explaining writes nothing")
-        return await super().evict(step, current=current, dry_run=True)
+        return await super().evict(step, dry_run=True)
 
 
 def main(path: Path, output: str) -> int:

@@ -2,7 +2,15 @@
 
 The playbook says `kubectl rollout undo`; run twice, that returns to the bad release, and after any other
 change of the template "previous" is the bad release itself. So this names one ReplicaSet by uid and
-template hash, and only one that served healthy before it was replaced (playbook INC-001, fix 1; row 001.1).
+template hash, and only one that served healthy before it was replaced (playbook INC-001, fix 1; row 001.1):
+for at least 30 minutes, with the policy's success condition true throughout, right before a later one
+replaced it.
+
+It does not apply where the rollout is paused, `revisionHistoryLimit` is 0, the running release is older
+than two hours or younger than the first bad sample, the release is annotated
+`stanch.dev/irreversible-migration: "true"`, an earlier revision was brought back at an unknown time, or the
+good revision needs a ConfigMap or Secret that is gone. That the image can still be pulled is not checked;
+the old pods stay until new ones are ready.
 """
 
 from __future__ import annotations
@@ -38,6 +46,7 @@ from receiver.domain.rollouts import (
     references,
     same_template,
 )
+from receiver.domain.workloads import in_place
 
 TEMPLATE = "/spec/template"
 IRREVERSIBLE_MIGRATION = "stanch.dev/irreversible-migration"
@@ -73,6 +82,13 @@ SPEC = Spec(
     ),
     writes=(Permission("apps", "deployments", "patch"),),
     settle=timedelta(minutes=5),
+    about=__doc__,
+    example="""\
+- remediation: deployment.rollback
+  why: The release is younger than two hours
+  when: rollout.hasEarlier
+  with: {to: known-good}
+""",
 )
 
 
@@ -146,22 +162,7 @@ class Rollback:
 
     async def verify(self, receipt: Receipt) -> tuple[Placement, str]:
         """The rollout is complete: every replica runs the template and is available."""
-        deployment = await self._cluster.get(receipt.target)
-        if deployment is None or deployment["metadata"]["uid"] != receipt.target.uid:
-            return Placement.FAILED, f"{receipt.target} is gone"
-        status = deployment.get("status", {})
-        wanted = int(deployment["spec"].get("replicas", 1))
-        if int(status.get("observedGeneration", 0)) < int(deployment["metadata"].get("generation", 0)):
-            return Placement.NOT_YET, "the controller has not seen the change"
-        for condition in status.get("conditions", []):
-            if condition.get("reason") == "ProgressDeadlineExceeded":
-                return Placement.FAILED, "the rollout made no progress within its deadline"
-        updated = int(status.get("updatedReplicas", 0))
-        available = int(status.get("availableReplicas", 0))
-        total = int(status.get("replicas", 0))
-        if updated >= wanted and available >= wanted and total == updated:
-            return Placement.IN_PLACE, f"{available} of {wanted} replicas run the template and are available"
-        return Placement.NOT_YET, f"{updated} of {wanted} replicas updated, {available} available"
+        return in_place(await self._cluster.get(receipt.target), receipt)
 
     async def _missing(
         self, deployment: Mapping[str, Any], replica_sets: list[dict[str, Any]], namespace: str

@@ -41,6 +41,7 @@ spec:
   diagnose: {deadline: 20s, rollout: {probe: rollout-history}}
   propose:
     - {remediation: deployment.rollback, why: young, when: rollout.hasEarlier, with: {to: known-good}}
+    - {remediation: deployment.scale, with: {replicas: 10}, expires: 2h}
     - {remediation: deployment.dance, why: nobody has taught it yet, mode: disabled}
   guard:
     perTarget: {count: 1, per: 2h}

@@ -107,7 +107,7 @@ CASES: dict[str, tuple[Any, dict[str, Any] | None, Seen | type]] = {
     "the pod is there, its status moved": (
         EVICTION,
         found(generation=None, version="12"),
-        NotYet(impossible=True),
+        NotYet(impossible=False),
     ),
     "the pod is leaving": (EVICTION, found(generation=None, leaving=True), Happened(None)),
     "the pod is gone": (EVICTION, None, Happened(None)),

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from builders import policies, policy
-from harness import harness
-from stories import approved, noticed, rolled_back
+from builders import CAROL, alert, notification, policies, policy
+from cures import CURES, NAMESPACE, Cure
+from harness import Harness, harness
+from stories import approved, noticed, until_state
 
+from receiver.demo.kubernetes.calls import Call
+from receiver.demo.kubernetes.faults import Fault
+from receiver.demo.kubernetes.resources import by_plural
 from receiver.domain.plans import Risk
 from receiver.pipeline import people
-from receiver.policy.approval import Identity
 from receiver.policy.model import Mode
+from receiver.store import migrate
 from receiver.store.engine import Store
+from receiver.store.sqlite import open_sqlite
 from remediations.registry import SPECS, catalogue
 
 ROOT = Path(__file__).parent.parent.parent
 EVERY = pytest.mark.parametrize("name", sorted(catalogue()))
+CURE = pytest.mark.parametrize("cure", CURES, ids=str)
 
 
 @EVERY
@@ -52,55 +63,188 @@ def test_no_remediation_has_a_way_to_write() -> None:
         assert not called & {"patch", "post", "put", "delete", "execute", "request"}, path
 
 
-async def test_proposing_sends_reads_and_dry_runs_only(store: Store) -> None:
-    async with harness(store) as h:
-        await noticed(h)
+METHODS = {"patch": "PATCH", "evict": "POST"}
+
+
+@asynccontextmanager
+async def fresh_memory() -> AsyncIterator[Store]:
+    """A store of its own: what holds for a remediation does not depend on the kind of store."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/stanch.sqlite3"
+        migrate.upgrade(url)
+        opened = open_sqlite(migrate.sqlite_path(url))
+        yield opened
+        await opened.close()
+
+
+@pytest.fixture
+async def memory() -> AsyncIterator[Store]:
+    async with fresh_memory() as opened:
+        yield opened
+
+
+async def sick(h: Harness, cure: Cure) -> None:
+    """The bad release is out and noticed, in a world that is arranged for this cure."""
+    cure.arrange(h)
+    await h.fall_ill()
+    await h.deliver(notification(alert(starts_at=h.clock.now(), with_labels=cure.labels(h))))
+    await h.work()
+
+
+async def done(h: Harness, cure: Cure) -> None:
+    """The same, approved and written."""
+    await sick(h, cure)
+    await people.approve_plan(h.world, "P-1", CAROL, digest=None, reason="as planned")
+    await h.work()
+
+
+def another_of_that_name(h: Harness, plural: str) -> None:
+    """Everything of this kind is deleted and made anew: the same names, other uids."""
+    resource = by_plural(plural)
+    for found in h.demo.api.find(plural, NAMESPACE):
+        name, old = found["metadata"]["name"], found["metadata"]
+        kept = {key: old[key] for key in ("name", "namespace", "labels", "ownerReferences") if key in old}
+        h.demo.api.registry.delete(resource, NAMESPACE, name, {}, dry_run=False)
+        h.demo.api.load([{**found, "metadata": kept}])
+
+
+def bare(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec, as others may have written it."""
+    return json.loads(json.dumps(found["spec"]))  # type: ignore[no-any-return]
+
+
+@CURE
+async def test_proposing_sends_reads_and_dry_runs_only(memory: Store, cure: Cure) -> None:
+    async with harness(memory, policies=cure.policies()) as h:
+        await sick(h, cure)
         assert h.demo.api.writes == []
         for call in h.demo.api.calls:
             assert call.method == "GET" or call.dry_run or "selfsubjectaccessreviews" in call.path
+        planned = next(event for event in await h.events() if event.event == "Planned")
+        assert cure.summary in str(planned)
 
 
-async def test_the_rights_it_uses_are_those_it_declares(store: Store) -> None:
-    async with harness(store) as h:
-        await rolled_back(h)
-        spec = catalogue()["deployment.rollback"]
-        used = set()
-        for call in h.demo.api.calls:
-            if "selfsubjectaccessreviews" in call.path or call.path == "/version":
-                continue
-            kind = re.search(r"/namespaces/[^/]+/([a-z]+)(/[^/]+)?$", call.path)
-            assert kind is not None, call.path
-            named = kind.group(2) is not None
-            verb = "patch" if call.method == "PATCH" else "get" if named else "list"
-            used.add((kind.group(1), verb))
-        declared = {(right.resource, right.verb) for right in (*spec.reads, *spec.writes)}
-        # Guards ask for autoscalers, whatever the cure; references are read only where there are any.
-        assert used - declared == {("horizontalpodautoscalers", "list")}
-        assert declared - used <= {("configmaps", "get"), ("secrets", "get")}
-
-
-async def test_it_writes_once_with_its_marker_under_the_version_it_read(store: Store) -> None:
-    async with harness(store) as h:
-        await rolled_back(h)
-        (call,) = [call for call in h.demo.api.writes if call.method == "PATCH"]
+@CURE
+async def test_it_writes_once_with_its_marker_under_the_version_it_read(memory: Store, cure: Cure) -> None:
+    async with harness(memory, policies=cure.policies()) as h:
+        await done(h, cure)
+        (call,) = [call for call in h.demo.api.writes if call.method in ("PATCH", "POST")]
+        assert f"/{cure.resource}/" in call.path
+        if cure.verb != "patch":
+            assert call.body["deleteOptions"]["preconditions"]["uid"]
+            return
         paths = [operation["path"] for operation in call.body]
         assert paths[:2] == ["/metadata/resourceVersion", "/metadata/uid"]
-        assert "/metadata/annotations/stanch.dev~1intent" in paths
         assert {operation["op"] for operation in call.body} <= {"replace", "add"}
-        assert "fieldValidation=Strict" in str(call.query) or call.query.get("fieldValidation") == "Strict"
+        marked = next(
+            operation for operation in call.body if operation["path"].startswith("/metadata/annotations")
+        )
+        assert "stanch.dev" in json.dumps(marked)
+        assert call.query["fieldValidation"] == "Strict"
+        written = [path for path in paths if path.startswith("/spec")]
+        assert tuple(written) == cure.written
 
 
-async def test_undoing_restores_exactly_what_was_captured(store: Store) -> None:
-    async with harness(store, with_scenario="inc-001-not-helping") as h:
-        await h.fall_ill()
-        before = h.demo.api.get("deployments", "greenlang", "greenlang-api")["spec"]
-        await noticed(h)
-        await people.approve_plan(h.world, "P-1", Identity("carol", ("sre",)), digest=None, reason="x")
-        await h.pass_time(timedelta(minutes=22))
-        await people.decide_undo(h.world, "P-1", Identity("carol", ("sre",)), undo=True, reason="back")
+@CURE
+async def test_what_it_wrote_is_seen_to_be_in_place(memory: Store, cure: Cure) -> None:
+    async with harness(memory, policies=cure.policies()) as h:
+        await done(h, cure)
+        incident = await until_state(h, "watched", within=timedelta(minutes=12))
+        assert incident.plan is not None
+        sentence = next(event for event in await h.events() if event.event == "InPlace")
+        assert "judged all the same" not in str(sentence)
+
+
+@CURE
+async def test_a_second_run_after_an_answer_that_was_lost_writes_nothing(memory: Store, cure: Cure) -> None:
+    async with harness(memory, policies=cure.policies()) as h:
+        await sick(h, cure)
+        path = f"/{cure.resource}/"
+        h.demo.api.faults.add(Fault(kind="lose-answer", path=path, dry_run=False, method=METHODS[cure.verb]))
+        await people.approve_plan(h.world, "P-1", CAROL, digest=None, reason="as planned")
         await h.work()
-        after = h.demo.api.get("deployments", "greenlang", "greenlang-api")["spec"]
-        assert after == before
+        await h.pass_time(timedelta(seconds=30))
+        assert len(h.demo.api.writes) == 1
+        assert "Executed" in await h.kinds()
+
+
+@CURE
+async def test_a_target_that_changed_since_is_not_written(memory: Store, cure: Cure) -> None:
+    async with harness(memory, policies=cure.policies()) as h:
+        await sick(h, cure)
+        another_of_that_name(h, cure.resource)
+        await people.approve_plan(h.world, "P-1", CAROL, digest=None, reason="as planned")
+        await h.work()
+        assert h.demo.real_writes == 0
+        assert "Executed" not in await h.kinds()
+
+
+@CURE
+async def test_undoing_restores_exactly_what_was_captured(memory: Store, cure: Cure) -> None:
+    async with harness(memory, policies=cure.policies(), with_scenario="inc-001-not-helping") as h:
+        cure.arrange(h)
+        await h.fall_ill()
+        before = cure.reversible and bare(h.demo.api.get(cure.resource, NAMESPACE, cure.name))
+        await h.deliver(notification(alert(starts_at=h.clock.now(), with_labels=cure.labels(h))))
+        await h.work()
+        await people.approve_plan(h.world, "P-1", CAROL, digest=None, reason="as planned")
+        await h.pass_time(timedelta(minutes=32))
+        await people.decide_undo(h.world, "P-1", CAROL, undo=True, reason="back")
+        await h.work()
+        if cure.reversible:
+            assert bare(h.demo.api.get(cure.resource, NAMESPACE, cure.name)) == before
+            assert "Undone" in await h.kinds()
+        else:
+            assert "UndoImpossible" in await h.kinds()
+
+
+@CURE
+async def test_undoing_leaves_alone_what_others_changed_since(memory: Store, cure: Cure) -> None:
+    if not cure.reversible:
+        return
+    async with harness(memory, policies=cure.policies(), with_scenario="inc-001-not-helping") as h:
+        await done(h, cure)
+        await h.pass_time(timedelta(minutes=32))
+        cure.meddle(h)
+        meddled = bare(h.demo.api.get(cure.resource, NAMESPACE, cure.name))
+        await people.decide_undo(h.world, "P-1", CAROL, undo=True, reason="back")
+        await h.work()
+        assert bare(h.demo.api.get(cure.resource, NAMESPACE, cure.name)) == meddled
+        impossible = next(event for event in await h.events() if event.event == "UndoImpossible")
+        assert "somebody changed" in str(impossible)
+
+
+async def test_the_rights_it_uses_are_those_it_declares(memory: Store) -> None:
+    """Over all its stories together: each right that is used is declared, and each declared one is used."""
+    for name in sorted(catalogue()):
+        used: set[tuple[str, str]] = set()
+        stories = [cure for cure in CURES if cure.remediation == name]
+        assert stories, f"{name} has no story"
+        for cure in stories:
+            async with fresh_memory() as store, harness(store, policies=cure.policies()) as h:
+                await done(h, cure)
+                await until_state(h, "watched", within=timedelta(minutes=12))
+                used |= {right for call in h.demo.api.calls if (right := right_of(call)) is not None}
+        spec = catalogue()[name]
+        declared = {(right.resource, right.verb) for right in (*spec.reads, *spec.writes)}
+        # The guards ask for autoscalers, whatever the cure.
+        assert used - declared <= {("horizontalpodautoscalers", "list")}, name
+        unused = declared - used
+        # References are read only where an earlier revision has any that the present one lacks.
+        rare = {("configmaps", "get"), ("secrets", "get")} if name == "deployment.rollback" else set()
+        assert unused <= rare, name
+
+
+def right_of(call: Call) -> tuple[str, str] | None:
+    """The resource and the verb that a Role must grant for this call."""
+    if "selfsubjectaccessreviews" in call.path or call.path == "/version":
+        return None
+    group = r"/(?:api|apis/[^/]+)/v[0-9]+(?:/namespaces/[^/]+)?"
+    found = re.search(rf"^{group}/([a-z]+)(?:/([^/]+))?(?:/([a-z]+))?$", call.path)
+    assert found is not None, call.path
+    resource = f"{found[1]}/{found[3]}" if found[3] else found[1]
+    verb = {"PATCH": "patch", "POST": "create"}.get(call.method, "get" if found[2] else "list")
+    return resource, verb
 
 
 async def test_a_right_that_is_missing_is_said_before_anybody_approves(store: Store) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from receiver.demo.kubernetes import budgets, rollouts
+from receiver.demo.kubernetes import autoscalers, budgets, rollouts
 from receiver.demo.kubernetes.deployments import DeploymentLoop
 from receiver.demo.kubernetes.hand import MANAGER, Hand
 from receiver.demo.kubernetes.registry import Registry
@@ -25,7 +25,7 @@ class Controller:
     """All control loops, over one registry."""
 
     def __init__(self, registry: Registry, *, ready_after: timedelta) -> None:
-        hand = Hand(registry)
+        self._hand = hand = Hand(registry)
         self._registry = registry
         self._store = registry.store
         self._deployments = DeploymentLoop(hand)
@@ -69,6 +69,7 @@ class Controller:
             for _ in range(_MOST_ROUNDS):
                 version = self._store.version
                 self._collect_garbage()
+                autoscalers.sync(self._hand)
                 for deployment in self._store.objects(DEPLOYMENTS):
                     self._deployments.sync(deployment)
                 for replica_set in self._store.objects(REPLICASETS):

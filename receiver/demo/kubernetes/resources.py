@@ -129,6 +129,15 @@ PDBS = Resource(
     subresources=("status",),
     counts_generations=True,
 )
+RESOURCEQUOTAS = Resource(
+    group="",
+    version="v1",
+    plural="resourcequotas",
+    kind="ResourceQuota",
+    model="V1ResourceQuota",
+    short_names=("quota",),
+    subresources=("status",),
+)
 LEASES = Resource(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease", model="V1Lease")
 
 RESOURCES = (
@@ -137,6 +146,7 @@ RESOURCES = (
     NAMESPACES,
     NODES,
     PODS,
+    RESOURCEQUOTAS,
     SECRETS,
     CONTROLLER_REVISIONS,
     DAEMONSETS,

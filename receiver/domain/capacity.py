@@ -1,0 +1,95 @@
+"""Whether more or larger pods would find room on the nodes: what is allocatable less what is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from receiver.domain.quantities import quantity, written
+
+_OVER = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Cores and bytes, and one pod where it stands for a pod."""
+
+    cpu: Decimal = Decimal(0)
+    memory: Decimal = Decimal(0)
+    pods: Decimal = Decimal(0)
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(self.cpu + other.cpu, self.memory + other.memory, self.pods + other.pods)
+
+    def __sub__(self, other: Amount) -> Amount:
+        return Amount(self.cpu - other.cpu, self.memory - other.memory, self.pods - other.pods)
+
+    def holds(self, other: Amount) -> bool:
+        """Whether the other fits into this one."""
+        return self.cpu >= other.cpu and self.memory >= other.memory and self.pods >= other.pods
+
+    def __str__(self) -> str:
+        return f"{self.cpu.normalize():f} cores, {written(self.memory)} memory"
+
+
+def asked_by(pod_spec: Mapping[str, Any]) -> Amount:
+    """What the scheduler sets aside for one pod: the sum of its containers' requests."""
+    total = Amount(pods=Decimal(1))
+    for container in pod_spec.get("containers", []):
+        requests = container.get("resources", {}).get("requests", {})
+        total += Amount(quantity(requests.get("cpu", 0)), quantity(requests.get("memory", 0)))
+    return total
+
+
+def free_on(nodes: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str, Any]]) -> dict[str, Amount]:
+    """What is free on each node that takes pods."""
+    free: dict[str, Amount] = {}
+    for node in nodes:
+        conditions = {each["type"]: each["status"] for each in node.get("status", {}).get("conditions", [])}
+        tainted = any(taint.get("effect") != "PreferNoSchedule" for taint in node["spec"].get("taints", []))
+        if node["spec"].get("unschedulable") or tainted or conditions.get("Ready") != "True":
+            continue
+        size = node["status"]["allocatable"]
+        free[node["metadata"]["name"]] = Amount(
+            quantity(size["cpu"]), quantity(size["memory"]), quantity(size.get("pods", 110))
+        )
+    for pod in pods:
+        name = pod["spec"].get("nodeName")
+        if name in free and pod.get("status", {}).get("phase") not in _OVER:
+            free[name] -= asked_by(pod["spec"])
+    return free
+
+
+def fits(free: Mapping[str, Amount], each: Amount, count: int) -> int:
+    """How many of ``count`` such pods find a node, one after the other."""
+    left = dict(free)
+    placed = 0
+    for _ in range(count):
+        name = next((name for name, amount in left.items() if amount.holds(each)), None)
+        if name is None:
+            return placed
+        left[name] -= each
+        placed += 1
+    return placed
+
+
+def within_quotas(quotas: Sequence[Mapping[str, Any]], more: Amount) -> str | None:
+    """Why so much more is over a ResourceQuota of the namespace; None where it is within all."""
+    keys = {
+        "pods": more.pods,
+        "count/pods": more.pods,
+        "cpu": more.cpu,
+        "requests.cpu": more.cpu,
+        "memory": more.memory,
+        "requests.memory": more.memory,
+    }
+    for found in quotas:
+        hard = found.get("spec", {}).get("hard", {})
+        used = found.get("status", {}).get("used", {})
+        for key in hard.keys() & keys.keys():
+            if quantity(used.get(key, 0)) + keys[key] > quantity(hard[key]):
+                name = found["metadata"]["name"]
+                return f"ResourceQuota {name} allows {key} {hard[key]}, of which {used.get(key, 0)} is used"
+    return None

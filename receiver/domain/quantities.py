@@ -1,0 +1,32 @@
+"""Amounts as Kubernetes writes them: 250m, 2, 512Mi, 4G."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+_QUANTITY = re.compile(r"(?P<number>\d{1,15}(\.\d{1,9})?)(?P<unit>[numkKMGTPE]?i?)")
+_UNITS = {
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    "": Decimal(1),
+    **{unit: Decimal(1000) ** power for power, unit in enumerate("kMGTPE", start=1)},
+    **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)},
+}
+
+
+def quantity(text: str | int | float) -> Decimal:
+    """The amount in its own unit: cores, bytes, pieces. Raises ValueError for what is none."""
+    found = _QUANTITY.fullmatch(str(text))
+    if found is None or found["unit"] not in _UNITS:
+        raise ValueError(f"{str(text)[:40]!r} is no quantity; write 250m, 2, 512Mi or 4Gi")
+    return Decimal(found["number"]) * _UNITS[found["unit"]]
+
+
+def written(amount: Decimal) -> str:
+    """Bytes as people read them."""
+    for unit in ("Ti", "Gi", "Mi", "Ki"):
+        if amount >= _UNITS[unit]:
+            return f"{(amount / _UNITS[unit]).quantize(Decimal('0.1')).normalize():f}{unit}"
+    return f"{amount.normalize():f}"

@@ -1,0 +1,87 @@
+"""What the cures of a workload share: its containers, whether a change is in place, how to put it back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from receiver.domain.plans import FieldChange, NotApplicable, ObjectRef, PatchStep, Receipt, Step
+from receiver.domain.pointers import pointed_at
+from receiver.domain.remediation import Placement
+
+CONTAINERS = "/spec/template/spec/containers"
+
+
+def reference(found: Mapping[str, Any], *, api_version: str, kind: str) -> ObjectRef:
+    """The object by all that tells it from others."""
+    metadata = found["metadata"]
+    return ObjectRef(api_version, kind, metadata.get("namespace", ""), metadata["name"], metadata["uid"])
+
+
+def deployment_reference(found: Mapping[str, Any]) -> ObjectRef:
+    """The same for a Deployment."""
+    return reference(found, api_version="apps/v1", kind="Deployment")
+
+
+def container_of(
+    deployment: Mapping[str, Any], name: str | None
+) -> tuple[int, Mapping[str, Any]] | NotApplicable:
+    """The container of that name with its place; without a name the only one.
+
+    `kubectl set env` and `set resources` without `-c` change every container, sidecars too (playbook, 1.5).
+    """
+    containers: list[Mapping[str, Any]] = deployment["spec"]["template"]["spec"].get("containers", [])
+    names = [str(container.get("name")) for container in containers]
+    if name is None and len(names) != 1:
+        return NotApplicable(f"it has containers {', '.join(names)}: the policy must name one")
+    wanted = names[0] if name is None else name
+    if wanted not in names:
+        return NotApplicable(f"it has no container {wanted}, only {', '.join(names)}")
+    index = names.index(wanted)
+    return index, containers[index]
+
+
+def in_place(deployment: Mapping[str, Any] | None, receipt: Receipt) -> tuple[Placement, str]:
+    """Whether what was written still stands, and every replica runs it and is available.
+
+    A 200 of the write is no proof: a GitOps controller may take a change away again within seconds.
+    """
+    if deployment is None or deployment["metadata"]["uid"] != receipt.target.uid:
+        return Placement.FAILED, f"{receipt.target} is gone"
+    for change in receipt.changes:
+        if pointed_at(deployment, change.pointer) != change.after:
+            return (
+                Placement.FAILED,
+                f"somebody changed {change.pointer} since it was written",
+            )
+    status = deployment.get("status", {})
+    wanted = int(deployment["spec"].get("replicas", 1))
+    if int(status.get("observedGeneration", 0)) < int(deployment["metadata"].get("generation", 0)):
+        return Placement.NOT_YET, "the controller has not seen the change"
+    for condition in status.get("conditions", []):
+        if condition.get("reason") == "ProgressDeadlineExceeded":
+            return Placement.FAILED, "the rollout made no progress within its deadline"
+    updated = int(status.get("updatedReplicas", 0))
+    available = int(status.get("availableReplicas", 0))
+    total = int(status.get("replicas", 0))
+    if updated >= wanted and available >= wanted and total == updated:
+        return Placement.IN_PLACE, f"{available} of {wanted} replicas run the template and are available"
+    return Placement.NOT_YET, f"{updated} of {wanted} replicas updated, {available} available"
+
+
+def put_back(
+    receipts: tuple[Receipt, ...], present: Mapping[str, Any] | None
+) -> tuple[Step, ...] | NotApplicable:
+    """The captured fields, if what we wrote still stands there; nothing else is touched."""
+    if not receipts:
+        return NotApplicable("there is no receipt to undo")
+    written = receipts[-1]
+    if present is None:
+        return NotApplicable(f"{written.target} is gone")
+    if present["metadata"]["uid"] != written.target.uid:
+        return NotApplicable(f"it is another {written.target.kind} of that name now")
+    for change in written.changes:
+        if pointed_at(present, change.pointer) != change.after:
+            return NotApplicable(f"somebody changed {change.pointer} since; it is left as it is")
+    back = tuple(FieldChange(change.pointer, change.after, change.before) for change in written.changes)
+    return (PatchStep(written.target, back, present["metadata"].get("generation")),)

@@ -1,0 +1,228 @@
+"""Give a Deployment more replicas, never fewer; where an autoscaler owns them, raise its floor instead.
+
+The playbook's `kubectl scale --replicas=10` is absolute: it would scale a service of twenty *down*, and an
+autoscaler would take it back (INC-001, fix 4; INC-002, fix 3; INC-003, fix 1; rows 001.4b, 1.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from pydantic import Field
+
+from receiver.domain import plans
+from receiver.domain.capacity import Amount, asked_by, fits, free_on, within_quotas
+from receiver.domain.plans import (
+    ApprovalDefault,
+    Draft,
+    FieldChange,
+    NotApplicable,
+    ObjectRef,
+    PatchStep,
+    Permission,
+    Receipt,
+    Risk,
+    Spec,
+    Step,
+)
+from receiver.domain.remediation import ClusterReader, Evidence, Placement
+from receiver.domain.workloads import deployment_reference, put_back, reference
+
+REPLICAS, FLOOR, CEILING = "/spec/replicas", "/spec/minReplicas", "/spec/maxReplicas"
+# A list that is cut tells nothing of what is left on the nodes.
+MOST_PODS = 5000
+KEDA = "scaledobject.keda.sh/name"
+
+
+class Parameters(plans.Parameters):
+    """What a policy may say below ``with``."""
+
+    replicas: int = Field(ge=1, le=10_000, description="At least so many; more are left as they are.")
+    raise_ceiling: bool = Field(
+        False, description="Whether an autoscaler's `maxReplicas` may be raised where it is lower."
+    )
+    room: Literal["check", "autoscaled"] = Field(
+        "check",
+        description="`check`: the nodes must have room for the new pods; `autoscaled`: nodes are added by "
+        "themselves, so only quotas are looked at.",
+    )
+
+
+SPEC = Spec(
+    name="deployment.scale",
+    version=1,
+    sentence="Gives the Deployment at least so many replicas; never fewer than it has.",
+    risk=Risk.REVERSIBLE,
+    approval_default=ApprovalDefault.A1,
+    target_kinds=frozenset({"Deployment"}),
+    parameters=Parameters,
+    needs_labels=frozenset(),
+    reads=(
+        Permission("apps", "deployments", "get"),
+        Permission("autoscaling", "horizontalpodautoscalers", "list"),
+        Permission("autoscaling", "horizontalpodautoscalers", "get"),
+        Permission("", "resourcequotas", "list"),
+        Permission("", "nodes", "list"),
+        Permission("", "pods", "list"),
+    ),
+    writes=(
+        Permission("apps", "deployments", "patch"),
+        Permission("autoscaling", "horizontalpodautoscalers", "patch"),
+    ),
+    settle=timedelta(minutes=10),
+    mitigates=True,
+    about=__doc__,
+    example="""\
+- remediation: deployment.scale
+  why: Every pod is at its limit, and so is the rate of requests
+  with: {replicas: 10}
+  expires: 2h
+""",
+)
+
+
+class Scale:
+    """`deployment.scale`."""
+
+    spec = SPEC
+
+    def __init__(self, cluster: ClusterReader) -> None:
+        self._cluster = cluster
+
+    async def observe(self, target: ObjectRef, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The Deployment, its autoscaler, the quotas, and what the nodes have left."""
+        deployment = await self._cluster.get(target)
+        if deployment is None:
+            return {"deployment": None}
+        scalers = await self._cluster.list_objects(
+            "autoscaling/v2", "HorizontalPodAutoscaler", target.namespace
+        )
+        state: dict[str, Any] = {
+            "deployment": deployment,
+            "scaler": next((each for each in scalers if _aims_at(each, target)), None),
+            "quotas": await self._cluster.list_objects("v1", "ResourceQuota", target.namespace),
+        }
+        if parameters.get("room", "check") == "check":
+            state["nodes"] = await self._cluster.list_objects("v1", "Node", "", limit=MOST_PODS)
+            state["pods"] = await self._cluster.list_objects("v1", "Pod", "", limit=MOST_PODS)
+        return state
+
+    def plan(
+        self, state: Mapping[str, Any], parameters: Mapping[str, Any], evidence: Evidence, *, now: datetime
+    ) -> Draft | NotApplicable:
+        """The replicas of the Deployment, or the floor of its autoscaler."""
+        deployment = state["deployment"]
+        if deployment is None:
+            return NotApplicable("there is no such Deployment")
+        asked = Parameters.model_validate(parameters)
+        current = int(deployment["spec"].get("replicas", 1))
+        if current == 0:
+            return NotApplicable("it is scaled to zero: somebody switched it off")
+        scaler = state["scaler"]
+        found = _by_hand(deployment, current, asked) if scaler is None else _by_scaler(scaler, current, asked)
+        if isinstance(found, NotApplicable):
+            return found
+        step, wanted, words = found
+        more = max(0, wanted - current)
+        if more and (reason := _no_room(state, deployment, more)) is not None:
+            return NotApplicable(reason)
+        target = deployment_reference(deployment)
+        return Draft(
+            target=target,
+            steps=(step,),
+            summary=f"scale {target} from {current} to at least {wanted} replicas{words}",
+            why=f"it has {current} replicas",
+            blast_radius=f"{more} pods more; none is taken away",
+            undo_sentence=f"undone by putting {step.changes[0].pointer} of {step.target} back",
+        )
+
+    def undo_plan(
+        self, receipts: tuple[Receipt, ...], state: Mapping[str, Any]
+    ) -> tuple[Step, ...] | NotApplicable:
+        """The floor or the replicas as they were. Not the replicas where an autoscaler owns them by now."""
+        if not receipts:
+            return NotApplicable("there is no receipt to undo")
+        scaler = state.get("scaler")
+        if receipts[-1].target.kind == "HorizontalPodAutoscaler":
+            return put_back(receipts, scaler)
+        if scaler is not None:
+            name = scaler["metadata"]["name"]
+            return NotApplicable(f"HorizontalPodAutoscaler {name} sets the replicas now: nothing is to undo")
+        return put_back(receipts, state["deployment"])
+
+    async def verify(self, receipt: Receipt) -> tuple[Placement, str]:
+        """So many replicas are available."""
+        target = receipt.target
+        wanted = int(receipt.changes[0].after)
+        if target.kind == "HorizontalPodAutoscaler":
+            scaler = await self._cluster.get(target)
+            if scaler is None or int(scaler["spec"].get("minReplicas", 1)) < wanted:
+                return Placement.FAILED, f"the floor of {target} is no longer {wanted}"
+            aim = scaler["spec"]["scaleTargetRef"]
+            target = ObjectRef(aim.get("apiVersion", "apps/v1"), aim["kind"], target.namespace, aim["name"])
+        deployment = await self._cluster.get(target)
+        if deployment is None:
+            return Placement.FAILED, f"{target} is gone"
+        if int(deployment["spec"].get("replicas", 1)) < wanted and target == receipt.target:
+            return Placement.FAILED, "somebody set fewer replicas since"
+        available = int(deployment.get("status", {}).get("availableReplicas", 0))
+        placement = Placement.IN_PLACE if available >= wanted else Placement.NOT_YET
+        return placement, f"{available} of {wanted} replicas are available"
+
+
+def _aims_at(scaler: Mapping[str, Any], target: ObjectRef) -> bool:
+    aim = scaler.get("spec", {}).get("scaleTargetRef", {})
+    return bool(aim.get("kind") == target.kind and aim.get("name") == target.name)
+
+
+def _by_hand(
+    deployment: Mapping[str, Any], current: int, asked: Parameters
+) -> tuple[PatchStep, int, str] | NotApplicable:
+    if asked.replicas <= current:
+        return NotApplicable(f"it has {current} replicas already; {asked.replicas} would not be more")
+    change = FieldChange(REPLICAS, current, asked.replicas)
+    target = deployment_reference(deployment)
+    step = PatchStep(target, (change,), deployment["metadata"].get("generation"))
+    return step, asked.replicas, ""
+
+
+def _by_scaler(
+    scaler: Mapping[str, Any], current: int, asked: Parameters
+) -> tuple[PatchStep, int, str] | NotApplicable:
+    target = reference(scaler, api_version="autoscaling/v2", kind="HorizontalPodAutoscaler")
+    keda = scaler["metadata"].get("labels", {}).get(KEDA)
+    if keda is not None:
+        return NotApplicable(f"KEDA ScaledObject {keda} sets the replicas: raise its minReplicaCount there")
+    floor, ceiling = int(scaler["spec"].get("minReplicas", 1)), int(scaler["spec"]["maxReplicas"])
+    changes: list[FieldChange] = []
+    wanted = asked.replicas
+    if wanted > ceiling and asked.raise_ceiling:
+        changes.append(FieldChange(CEILING, ceiling, wanted))
+    elif wanted > ceiling:
+        wanted = ceiling
+    if wanted <= current:
+        reason = f"it has {current} replicas already, and its autoscaler may go to {ceiling}"
+        return NotApplicable(f"{reason}; {asked.replicas} would not be more")
+    if floor >= wanted:
+        return NotApplicable(f"the autoscaler's floor is {floor} already; its pods do not come up")
+    changes.insert(0, FieldChange(FLOOR, scaler["spec"].get("minReplicas"), wanted))
+    step = PatchStep(target, tuple(changes), scaler["metadata"].get("generation"))
+    limited = f", its ceiling, not {asked.replicas}" if wanted < asked.replicas else ""
+    return step, wanted, f", by the floor of its autoscaler ({floor} now{limited})"
+
+
+def _no_room(state: Mapping[str, Any], deployment: Mapping[str, Any], more: int) -> str | None:
+    each = asked_by(deployment["spec"]["template"]["spec"])
+    needed = Amount(each.cpu * more, each.memory * more, each.pods * more)
+    if (reason := within_quotas(state["quotas"], needed)) is not None:
+        return f"{more} pods more are too many: {reason}"
+    if "nodes" not in state:
+        return None
+    if len(state["pods"]) >= MOST_PODS:
+        return f"whether the nodes have room cannot be told: there are more than {MOST_PODS} pods"
+    placed = fits(free_on(state["nodes"], state["pods"]), each, more)
+    if placed < more:
+        return f"the nodes have room for {placed} of {more} pods more, each of which asks for {each}"
+    return None

@@ -1,0 +1,173 @@
+"""How each remediation comes to be proposed in the demo world: stories that the contract suite plays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from builders import labels, policies, policy
+from harness import Harness
+
+from receiver.domain.plans import ApprovalRule, Risk
+from receiver.policy.model import Budget, Candidate, Guards, PolicySet
+
+NAMESPACE, APP = "greenlang", "greenlang-api"
+SCALER: Mapping[str, Any] = {
+    "apiVersion": "autoscaling/v2",
+    "kind": "HorizontalPodAutoscaler",
+    "metadata": {"name": "api", "namespace": NAMESPACE},
+    "spec": {
+        "minReplicas": 2,
+        "maxReplicas": 12,
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": APP},
+    },
+}
+
+
+def nothing(h: Harness) -> None:
+    """The demo world is as it should be."""
+
+
+def autoscaled(h: Harness) -> None:
+    """The Deployment has an autoscaler."""
+    h.demo.api.load([dict(SCALER)])
+
+
+def change_container(**fields: Any) -> Callable[[Harness], None]:
+    """Somebody else's edit of the container."""
+
+    def meddle(h: Harness) -> None:
+        template = h.demo.api.get("deployments", NAMESPACE, APP)["spec"]["template"]
+        containers = [{**container, **fields} for container in template["spec"]["containers"]]
+        patch = {"spec": {"template": {"spec": {"containers": containers}}}}
+        h.demo.api.change("deployments", NAMESPACE, APP, patch)
+
+    return meddle
+
+
+def change_spec(resource: str, name: str, **fields: Any) -> Callable[[Harness], None]:
+    """Somebody else's edit of a spec."""
+
+    def meddle(h: Harness) -> None:
+        h.demo.api.change(resource, NAMESPACE, name, {"spec": fields})
+
+    return meddle
+
+
+def a_pod(h: Harness) -> str:
+    """The name of one of the pods that serve the present release."""
+    return str(h.demo.api.find("pods", NAMESPACE, f"app={APP}")[0]["metadata"]["name"])
+
+
+@dataclass(frozen=True)
+class Cure:
+    """One way in which a remediation acts: what a policy says, and what is seen of it.
+
+    ``written`` are the pointers that change, ``resource`` the plural of the object that is written.
+    """
+
+    remediation: str
+    parameters: Mapping[str, Any]
+    written: tuple[str, ...]
+    summary: str
+    resource: str = "deployments"
+    name: str = APP
+    verb: str = "patch"
+    reversible: bool = True
+    expires: timedelta | None = None
+    arrange: Callable[[Harness], None] = nothing
+    meddle: Callable[[Harness], None] = nothing
+    with_pod: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.remediation} of {self.resource}"
+
+    def policies(self, **changes: Any) -> PolicySet:
+        """One policy that offers this and nothing else."""
+        candidate = Candidate(self.remediation, "", None, self.parameters, expires=self.expires)
+        groups = ApprovalRule(groups=("oncall", "sre"))
+        usual = {
+            "candidates": (candidate,),
+            "probes": (),
+            "approve": {Risk.DISRUPTIVE: groups, Risk.REVERSIBLE: groups},
+            "guards": Guards(per_target=Budget(1, timedelta(hours=2))),
+        }
+        return policies(policy(**{**usual, **changes}))
+
+    def labels(self, h: Harness) -> dict[str, str]:
+        """What the alert carries: which pod it is about, where that is asked for."""
+        return labels(pod=a_pod(h)) if self.with_pod else labels()
+
+
+API = "/spec/template/spec/containers/0"
+CURES = (
+    Cure(
+        "deployment.rollback",
+        {"to": "known-good"},
+        ("/spec/template",),
+        "roll Deployment",
+        meddle=change_container(image="greenlang/api:3"),
+    ),
+    Cure(
+        "deployment.scale",
+        {"replicas": 5},
+        ("/spec/replicas",),
+        "to at least 5 replicas",
+        meddle=change_spec("deployments", APP, replicas=7),
+        expires=timedelta(hours=2),
+    ),
+    Cure(
+        "deployment.scale",
+        {"replicas": 5},
+        ("/spec/minReplicas",),
+        "by the floor of its autoscaler (2 now)",
+        resource="horizontalpodautoscalers",
+        name="api",
+        expires=timedelta(hours=2),
+        arrange=autoscaled,
+        meddle=change_spec("horizontalpodautoscalers", "api", minReplicas=3),
+    ),
+    Cure(
+        "deployment.set-env",
+        {"names": ["DB_POOL_SIZE"], "value": "50", "direction": "up", "most": 60.0},
+        (f"{API}/env/0",),
+        "set DB_POOL_SIZE=50",
+        meddle=change_container(env=[{"name": "DB_POOL_SIZE", "value": "30"}]),
+        expires=timedelta(hours=24),
+    ),
+    Cure(
+        "deployment.set-env",
+        {"names": ["ENABLE_CIRCUIT_BREAKER"], "value": "true", "add": True},
+        (f"{API}/env/1",),
+        "set ENABLE_CIRCUIT_BREAKER=true",
+        meddle=change_container(env=[{"name": "DB_POOL_SIZE", "value": "20"}]),
+        expires=timedelta(hours=24),
+    ),
+    Cure(
+        "deployment.restart",
+        {"not_within_minutes": 1},
+        ("/spec/template/metadata/annotations",),
+        "restart Deployment",
+        reversible=False,
+    ),
+    Cure(
+        "deployment.set-resources",
+        {"container": "api", "memory_limit": "4Gi", "memory_request": "2Gi"},
+        (f"{API}/resources",),
+        "request 2Gi memory",
+        meddle=change_container(resources={"limits": {"memory": "5Gi"}}),
+        expires=timedelta(days=7),
+    ),
+    Cure(
+        "pod.evict",
+        {"pod": "{{ labels.pod }}"},
+        (),
+        "evict Pod",
+        resource="pods",
+        verb="evict",
+        reversible=False,
+        with_pod=True,
+    ),
+)

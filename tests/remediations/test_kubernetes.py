@@ -1,0 +1,448 @@
+"""What each remediation of the cluster makes of what it sees: tables, without a cluster."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from receiver.domain.plans import Draft, FieldChange, NotApplicable, ObjectRef, PatchStep, Receipt
+from receiver.domain.remediation import Evidence
+from remediations.kubernetes.evict import Evict
+from remediations.kubernetes.restart import Restart
+from remediations.kubernetes.scale import Scale
+from remediations.kubernetes.set_env import SetEnv
+from remediations.kubernetes.set_resources import SetResources
+
+NOW = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
+EVIDENCE = Evidence(NOW - timedelta(minutes=5))
+DOOR: Any = None  # Planning is pure: it never knocks.
+
+
+def deployment(**spec: Any) -> dict[str, Any]:
+    container = {
+        "name": "api",
+        "image": "shop/api:1",
+        "env": [{"name": "DB_POOL_SIZE", "value": "20"}, {"name": "DISABLE_AGENTS", "value": "a, b"}],
+        "resources": {
+            "limits": {"memory": "1Gi", "cpu": "1"},
+            "requests": {"memory": "512Mi", "cpu": "500m"},
+        },
+    }
+    usual = {
+        "replicas": 6,
+        "selector": {"matchLabels": {"app": "api"}},
+        "template": {"metadata": {"labels": {"app": "api"}}, "spec": {"containers": [container]}},
+    }
+    return {
+        "metadata": {"name": "api", "namespace": "shop", "uid": "d", "generation": 3},
+        "spec": {**usual, **spec},
+    }
+
+
+def with_container(**fields: Any) -> dict[str, Any]:
+    found = deployment()
+    found["spec"]["template"]["spec"]["containers"][0].update(fields)
+    return found
+
+
+def scaler(**spec: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "api", "namespace": "shop", "uid": "h"},
+        "spec": {"minReplicas": 4, "maxReplicas": 12, **spec},
+    }
+
+
+def node(name: str = "n", *, cpu: str = "8", memory: str = "32Gi", **spec: Any) -> dict[str, Any]:
+    ready = [{"type": "Ready", "status": "True"}]
+    allocatable = {"cpu": cpu, "memory": memory, "pods": "110"}
+    return {
+        "metadata": {"name": name},
+        "spec": spec,
+        "status": {"allocatable": allocatable, "conditions": ready},
+    }
+
+
+def quota(hard: Mapping[str, str], used: Mapping[str, str]) -> dict[str, Any]:
+    return {"metadata": {"name": "team"}, "spec": {"hard": hard}, "status": {"used": used}}
+
+
+def planned(remediation: Any, state: Mapping[str, Any], parameters: Mapping[str, Any]) -> Any:
+    return remediation.plan(state, parameters, EVIDENCE, now=NOW)
+
+
+def change_of(found: Any) -> FieldChange:
+    assert isinstance(found, Draft), found
+    (step,) = found.steps
+    assert isinstance(step, PatchStep)
+    return step.changes[0]
+
+
+def room(**more: Any) -> dict[str, Any]:
+    return {"scaler": None, "quotas": [], "nodes": [node()], "pods": [], **more}
+
+
+SCALES: dict[str, tuple[dict[str, Any], dict[str, Any], Any]] = {
+    "more": ({}, {"replicas": 10}, ("/spec/replicas", 6, 10)),
+    "never fewer": (
+        {"deployment": deployment(replicas=20)},
+        {"replicas": 10},
+        "it has 20 replicas already; 10 would not be more",
+    ),
+    "as many": ({}, {"replicas": 6}, "it has 6 replicas already"),
+    "switched off": ({"deployment": deployment(replicas=0)}, {"replicas": 10}, "scaled to zero"),
+    "an autoscaler": ({"scaler": scaler()}, {"replicas": 10}, ("/spec/minReplicas", 4, 10)),
+    "an autoscaler without a floor": (
+        {"scaler": scaler(minReplicas=None)},
+        {"replicas": 10},
+        ("/spec/minReplicas", None, 10),
+    ),
+    "an autoscaler with a lower ceiling": (
+        {"scaler": scaler(maxReplicas=8)},
+        {"replicas": 10},
+        ("/spec/minReplicas", 4, 8),
+    ),
+    "an autoscaler at its ceiling": (
+        {"scaler": scaler(maxReplicas=6)},
+        {"replicas": 10},
+        "its autoscaler may go to 6",
+    ),
+    "its floor is there already": (
+        {"scaler": scaler(minReplicas=10)},
+        {"replicas": 10},
+        "the autoscaler's floor is 10 already",
+    ),
+    "KEDA": (
+        {
+            "scaler": {
+                **scaler(),
+                "metadata": {
+                    "name": "k",
+                    "namespace": "shop",
+                    "uid": "k",
+                    "labels": {"scaledobject.keda.sh/name": "api"},
+                },
+            }
+        },
+        {"replicas": 10},
+        "KEDA ScaledObject api sets the replicas: raise its minReplicaCount there",
+    ),
+    "no room": (
+        {"nodes": [node(cpu="1", memory="1Gi")]},
+        {"replicas": 10},
+        "the nodes have room for 2 of 4 pods more, each of which asks for 0.5 cores, 512Mi memory",
+    ),
+    "a cordoned node has none": (
+        {"nodes": [node(unschedulable=True)]},
+        {"replicas": 10},
+        "the nodes have room for 0 of 4 pods more",
+    ),
+    "nodes come by themselves": ({"nodes": []}, {"replicas": 10, "room": "autoscaled"}, None),
+    "a quota": (
+        {"quotas": [quota({"pods": "8"}, {"pods": "6"})]},
+        {"replicas": 10},
+        "ResourceQuota team allows pods 8, of which 6 is used",
+    ),
+    "a quota with room": ({"quotas": [quota({"pods": "10"}, {"pods": "6"})]}, {"replicas": 10}, None),
+}
+
+
+@pytest.mark.parametrize(("state", "parameters", "expected"), SCALES.values(), ids=SCALES)
+def test_scaling(state: dict[str, Any], parameters: dict[str, Any], expected: Any) -> None:
+    world = {"deployment": deployment(), **room(), **state}
+    if parameters.get("room") == "autoscaled":
+        del world["nodes"]
+    if world["scaler"] is not None:
+        world["scaler"]["spec"] = {
+            key: value for key, value in world["scaler"]["spec"].items() if value is not None
+        }
+    check(planned(Scale(DOOR), world, parameters), expected)
+
+
+def check(found: Any, expected: Any) -> None:
+    if isinstance(expected, str):
+        assert isinstance(found, NotApplicable), found
+        assert expected in found.reason
+    else:
+        change = change_of(found)
+        assert expected is None or (change.pointer, change.before, change.after) == expected
+
+
+def test_the_ceiling_goes_up_with_the_floor_where_the_policy_lets_it() -> None:
+    world = {"deployment": deployment(), **room(scaler=scaler(maxReplicas=8))}
+    found = planned(Scale(DOOR), world, {"replicas": 10, "raise_ceiling": True})
+    assert isinstance(found, Draft)
+    (step,) = found.steps
+    assert [(one.pointer, one.before, one.after) for one in step.changes] == [
+        ("/spec/minReplicas", 4, 10),
+        ("/spec/maxReplicas", 8, 10),
+    ]
+
+
+ENV = "/spec/template/spec/containers/0/env"
+ENVS: dict[str, tuple[dict[str, Any], dict[str, Any], Any]] = {
+    "another value": (
+        deployment(),
+        {"names": ["DB_POOL_SIZE"], "value": "50"},
+        (f"{ENV}/0", {"name": "DB_POOL_SIZE", "value": "20"}, {"name": "DB_POOL_SIZE", "value": "50"}),
+    ),
+    "the same value": (deployment(), {"names": ["DB_POOL_SIZE"], "value": "20"}, "it is 20 already"),
+    "a name that nobody has": (
+        deployment(),
+        {"names": ["DB_POOLSIZE"], "value": "50"},
+        "container api has no DB_POOLSIZE: setting it may do nothing",
+    ),
+    "of two names the one that is there": (
+        deployment(),
+        {"names": ["POOL", "DB_POOL_SIZE"], "value": "50"},
+        (f"{ENV}/0", {"name": "DB_POOL_SIZE", "value": "20"}, {"name": "DB_POOL_SIZE", "value": "50"}),
+    ),
+    "added": (
+        deployment(),
+        {"names": ["NEW"], "value": "1", "add": True},
+        (f"{ENV}/2", None, {"name": "NEW", "value": "1"}),
+    ),
+    "added to none": (
+        with_container(env=None),
+        {"names": ["NEW"], "value": "1", "add": True},
+        (ENV, None, [{"name": "NEW", "value": "1"}]),
+    ),
+    "down, and it is": (
+        deployment(),
+        {"names": ["DB_POOL_SIZE"], "value": "10", "direction": "down"},
+        None,
+    ),
+    "down, and it would go up": (
+        deployment(),
+        {"names": ["DB_POOL_SIZE"], "value": "50", "direction": "down"},
+        "from 20 to 50 is not down",
+    ),
+    "a direction from what is no number": (
+        with_container(env=[{"name": "DB_POOL_SIZE", "value": "many"}]),
+        {"names": ["DB_POOL_SIZE"], "value": "50", "direction": "up"},
+        "'many' is no number",
+    ),
+    "appended": (
+        deployment(),
+        {"names": ["DISABLE_AGENTS"], "value": "c", "mode": "append"},
+        (
+            f"{ENV}/1",
+            {"name": "DISABLE_AGENTS", "value": "a, b"},
+            {"name": "DISABLE_AGENTS", "value": "a,b,c"},
+        ),
+    ),
+    "appended, and it is there": (
+        deployment(),
+        {"names": ["DISABLE_AGENTS"], "value": "b", "mode": "append"},
+        "b is in the list already",
+    ),
+    "appended, and it is two": (
+        deployment(),
+        {"names": ["DISABLE_AGENTS"], "value": "c,d", "mode": "append"},
+        "the value to append is no single plain entry",
+    ),
+    "from a ConfigMap": (
+        with_container(env=[{"name": "X", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}]),
+        {"names": ["X"], "value": "1"},
+        "X comes from elsewhere (configMapKeyRef): change it there",
+    ),
+    "two containers and none named": (
+        deployment(
+            template={"metadata": {}, "spec": {"containers": [{"name": "api"}, {"name": "proxy"}]}},
+        ),
+        {"names": ["X"], "value": "1"},
+        "it has containers api, proxy: the policy must name one",
+    ),
+    "a container that is none": (
+        deployment(),
+        {"names": ["X"], "value": "1", "container": "proxy"},
+        "it has no container proxy, only api",
+    ),
+    "paused": (deployment(paused=True), {"names": ["DB_POOL_SIZE"], "value": "50"}, "paused"),
+}
+
+
+@pytest.mark.parametrize(("found", "parameters", "expected"), ENVS.values(), ids=ENVS)
+def test_setting_a_variable(found: dict[str, Any], parameters: dict[str, Any], expected: Any) -> None:
+    found = copy.deepcopy(found)
+    container = found["spec"]["template"]["spec"]["containers"][0]
+    if container.get("env", ...) is None:
+        del container["env"]
+    check(planned(SetEnv(DOOR), {"deployment": found}, parameters), expected)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        pytest.param({"names": ["API_KEY"], "value": "x"}, "looks like a secret", id="a secret"),
+        pytest.param({"names": ["a b"], "value": "x"}, "is no name of a variable", id="no name"),
+        pytest.param({"names": [], "value": "x"}, "at least 1 item", id="no names"),
+        pytest.param({"names": ["X"], "value": ""}, "at least 1 character", id="no value"),
+        pytest.param({"names": ["X"], "value": "70", "most": 60.0}, "above the bound of 60", id="too much"),
+        pytest.param({"names": ["X"], "value": "7", "least": 10.0}, "below the bound of 10", id="too little"),
+        pytest.param({"names": ["X"], "value": "a", "most": 60.0}, "is no number", id="no number"),
+        pytest.param(
+            {"names": ["X"], "value": "a", "mode": "append", "direction": "up"},
+            "a list has no direction",
+            id="a list with a direction",
+        ),
+        pytest.param({"names": ["X"], "value": 50}, "valid string", id="a number for a text"),
+    ],
+)
+def test_what_a_policy_may_not_say_of_a_variable(parameters: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        SetEnv.spec.parameters.model_validate(parameters)
+
+
+def test_undoing_a_variable_finds_it_where_it_stands_now() -> None:
+    target = ObjectRef("apps/v1", "Deployment", "shop", "api", "d")
+    change = FieldChange(f"{ENV}/0", {"name": "X", "value": "1"}, {"name": "X", "value": "2"})
+    receipt = Receipt("i", target, (change,), 4, NOW)
+    others = [{"name": "NEW", "value": "7"}, {"name": "X", "value": "2"}]
+    (step,) = undone(receipt, with_container(env=others))
+    assert step.changes == (FieldChange(f"{ENV}/1", change.after, change.before),)
+
+
+def test_undoing_an_added_variable_takes_it_away_and_the_list_if_it_was_alone() -> None:
+    target = ObjectRef("apps/v1", "Deployment", "shop", "api", "d")
+    added = {"name": "X", "value": "2"}
+    receipt = Receipt("i", target, (FieldChange(f"{ENV}/2", None, added),), 4, NOW)
+    (step,) = undone(receipt, with_container(env=[added, {"name": "Y", "value": "1"}]))
+    assert step.changes == (FieldChange(f"{ENV}/0", added, None),)
+    alone = Receipt("i", target, (FieldChange(ENV, None, [added]),), 4, NOW)
+    (step,) = undone(alone, with_container(env=[added]))
+    assert step.changes == (FieldChange(ENV, [added], None),)
+
+
+def undone(receipt: Receipt, found: dict[str, Any]) -> tuple[PatchStep, ...]:
+    steps = SetEnv(DOOR).undo_plan((receipt,), {"deployment": found})
+    assert not isinstance(steps, NotApplicable), steps
+    assert all(isinstance(step, PatchStep) for step in steps)
+    return steps  # type: ignore[return-value]
+
+
+RESOURCES = "/spec/template/spec/containers/0/resources"
+MORE: dict[str, tuple[dict[str, Any], dict[str, Any], Any]] = {
+    "more memory": (
+        {},
+        {"memory_limit": "4Gi", "memory_request": "2Gi"},
+        {"limits": {"memory": "4Gi", "cpu": "1"}, "requests": {"memory": "2Gi", "cpu": "500m"}},
+    ),
+    "less": ({}, {"memory_limit": "512Mi"}, "limits.memory is 1Gi; 512Mi would be less"),
+    "as much": ({}, {"memory_limit": "1Gi"}, "it has as much already"),
+    "a request above the limit that stays": (
+        {},
+        {"memory_request": "2Gi"},
+        "the request of 2Gi memory would be more than the limit of 1Gi",
+    ),
+    "more than any node has": (
+        {"nodes": [node(memory="3Gi"), node("m", memory="3Gi")]},
+        {"memory_limit": "4Gi", "memory_request": "4Gi"},
+        "no node has room for a pod that asks for 0.5 cores, 4Gi memory",
+    ),
+    "more than all have together": (
+        {"nodes": [node(memory="5Gi")]},
+        {"memory_limit": "4Gi", "memory_request": "2Gi"},
+        "the nodes have 8 cores, 5Gi memory left, and 6 pods would ask for 0 cores, 9Gi memory more",
+    ),
+    "a quota": (
+        {"quotas": [quota({"requests.memory": "8Gi"}, {"requests.memory": "3Gi"})]},
+        {"memory_limit": "4Gi", "memory_request": "2Gi"},
+        "ResourceQuota team allows requests.memory 8Gi, of which 3Gi is used",
+    ),
+}
+
+
+@pytest.mark.parametrize(("state", "parameters", "expected"), MORE.values(), ids=MORE)
+def test_more_resources(state: dict[str, Any], parameters: dict[str, Any], expected: Any) -> None:
+    world = {"deployment": deployment(), **room(), **state}
+    found = planned(SetResources(DOOR), world, {"container": "api", **parameters})
+    if isinstance(expected, str):
+        check(found, expected)
+    else:
+        change = change_of(found)
+        assert (change.pointer, change.after) == (RESOURCES, expected)
+
+
+def replica_set(*, age: timedelta, uid: str = "r") -> dict[str, Any]:
+    made = (NOW - age).isoformat().replace("+00:00", "Z")
+    template = copy.deepcopy(deployment()["spec"]["template"])
+    template["metadata"]["labels"]["pod-template-hash"] = "h"
+    return {
+        "metadata": {
+            "name": "api-h",
+            "uid": uid,
+            "creationTimestamp": made,
+            "annotations": {"deployment.kubernetes.io/revision": "1"},
+            "labels": {"pod-template-hash": "h"},
+            "ownerReferences": [{"uid": "d", "kind": "Deployment", "name": "api", "controller": True}],
+        },
+        "spec": {"template": template, "replicas": 6},
+        "status": {"readyReplicas": 6},
+    }
+
+
+RESTARTS: dict[str, tuple[dict[str, Any], timedelta, dict[str, Any], str | None]] = {
+    "long ago": (deployment(), timedelta(hours=5), {}, None),
+    "not long ago": (deployment(), timedelta(minutes=12), {}, "its pods were replaced 12 min ago"),
+    "as the policy allows": (deployment(), timedelta(minutes=12), {"not_within_minutes": 10}, None),
+    "one replica": (deployment(replicas=1), timedelta(hours=5), {}, "it has 1 replicas; the policy wants 2"),
+    "paused": (deployment(paused=True), timedelta(hours=5), {}, "paused"),
+}
+
+
+@pytest.mark.parametrize(("found", "age", "parameters", "reason"), RESTARTS.values(), ids=RESTARTS)
+def test_restarting(
+    found: dict[str, Any], age: timedelta, parameters: dict[str, Any], reason: str | None
+) -> None:
+    state = {"deployment": found, "replicaSets": [replica_set(age=age)]}
+    check(planned(Restart(DOOR), state, parameters), reason)
+
+
+def test_a_restart_that_is_planned_again_later_is_the_same_one() -> None:
+    state = {"deployment": deployment(), "replicaSets": [replica_set(age=timedelta(hours=5))]}
+    later = NOW + timedelta(minutes=10)
+    first = Restart(DOOR).plan(state, {}, EVIDENCE, now=NOW)
+    second = Restart(DOOR).plan(state, {}, EVIDENCE, now=later)
+    assert change_of(first) == change_of(second)
+
+
+def pod(**changes: Any) -> dict[str, Any]:
+    metadata = {
+        "name": "api-h-1",
+        "namespace": "shop",
+        "uid": "p",
+        "creationTimestamp": "2026-03-02T01:00:00Z",
+        "labels": {"app": "api"},
+        "ownerReferences": [{"uid": "r", "kind": "ReplicaSet", "name": "api-h", "controller": True}],
+    }
+    return {"metadata": {**metadata, **changes}, "spec": {}, "status": {}}
+
+
+EVICTIONS: dict[str, tuple[dict[str, Any], dict[str, Any] | None, str | None]] = {
+    "one of six": (deployment(), pod(), None),
+    "it is not there": (deployment(), None, "there is no pod api-h-1"),
+    "it is somebody else's": (deployment(), pod(ownerReferences=[]), "does not belong to api"),
+    "it is evidence": (deployment(), pod(labels={"stanch.dev/quarantine": "7"}), "quarantined"),
+    "it is leaving": (deployment(), pod(deletionTimestamp="2026-03-02T02:59:00Z"), "leaving already"),
+    "it has just started": (
+        deployment(),
+        pod(creationTimestamp="2026-03-02T02:58:00Z"),
+        "run for 2 min only",
+    ),
+    "it is the only one": (deployment(replicas=1), pod(), "the only replica"),
+}
+
+
+@pytest.mark.parametrize(("found", "one", "reason"), EVICTIONS.values(), ids=EVICTIONS)
+def test_evicting(found: dict[str, Any], one: dict[str, Any] | None, reason: str | None) -> None:
+    state = {"deployment": found, "replicaSets": [replica_set(age=timedelta(hours=5))], "pod": one}
+    answer = planned(Evict(DOOR), state, {"pod": "api-h-1"})
+    if reason is not None:
+        check(answer, reason)
+    else:
+        assert isinstance(answer, Draft)
+        assert answer.steps[0].target == ObjectRef("v1", "Pod", "shop", "api-h-1", "p")
