@@ -85,6 +85,12 @@ def room(**more: Any) -> dict[str, Any]:
     return {"scaler": None, "quotas": [], "nodes": [node()], "pods": [], **more}
 
 
+KEDA_METADATA = {
+    "name": "k",
+    "namespace": "shop",
+    "uid": "k",
+    "labels": {"scaledobject.keda.sh/name": "api"},
+}
 SCALES: dict[str, tuple[dict[str, Any], dict[str, Any], Any]] = {
     "more": ({}, {"replicas": 10}, ("/spec/replicas", 6, 10)),
     "never fewer": (
@@ -116,17 +122,7 @@ SCALES: dict[str, tuple[dict[str, Any], dict[str, Any], Any]] = {
         "the autoscaler's floor is 10 already",
     ),
     "KEDA": (
-        {
-            "scaler": {
-                **scaler(),
-                "metadata": {
-                    "name": "k",
-                    "namespace": "shop",
-                    "uid": "k",
-                    "labels": {"scaledobject.keda.sh/name": "api"},
-                },
-            }
-        },
+        {"scaler": {**scaler(), "metadata": KEDA_METADATA}},
         {"replicas": 10},
         "KEDA ScaledObject api sets the replicas: raise its minReplicaCount there",
     ),
