@@ -91,6 +91,9 @@ def _said(event: ev.Event, plan: Plan | None) -> tuple[str, bool, str | None, st
             return f"a person is needed: {event.reason}", True, None, None
         case ev.UndoAsked():
             return f"undo {event.plan_id}? {event.reason}", True, event.plan_id, None
+        case ev.MitigationExpired():
+            text = f"put {event.plan_id} back? {event.reason}. stanch plans undo {event.plan_id}"
+            return text, False, event.plan_id, None
         case ev.ReadyToResolve():
             return f"ready to be closed: {event.reason}", False, None, None
         case ev.Resolved():
@@ -115,6 +118,19 @@ def as_json(message: Message) -> dict[str, Any]:
         "title": message.title,
         "plan": message.plan_id,
         "expires_at": message.expires_at,
+    }
+
+
+def mitigation_left(plan_id: str, plan: Plan) -> dict[str, Any]:
+    """A mitigation is over its time, and its incident goes on without it: it is put back by hand."""
+    over = f"{plan_id} is over its time and no longer the plan of incident {plan.incident_id}"
+    return {
+        "kind": "MitigationExpired",
+        "text": f"{over}; put it back by hand: {plan.summary} ({plan.undo_sentence})",
+        "pages": False,
+        "ends_page": False,
+        "incident": plan.incident_id,
+        "plan": plan_id,
     }
 
 

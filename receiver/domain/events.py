@@ -362,6 +362,25 @@ class UndoAsked:
 
 
 @dataclass(frozen=True)
+class MitigationExpired:
+    """Its time is over: somebody is asked whether it is put back now."""
+
+    plan_id: str
+    reason: str
+    event: Literal["MitigationExpired"] = "MitigationExpired"
+
+
+@dataclass(frozen=True)
+class MitigationKept:
+    """A person says that it stays, for good."""
+
+    plan_id: str
+    by: str
+    reason: str
+    event: Literal["MitigationKept"] = "MitigationKept"
+
+
+@dataclass(frozen=True)
 class UndoApproved:
     """Undoing was decided: by the approved plan itself, or by a person."""
 
@@ -482,6 +501,8 @@ PlanEvent = (
     | StillSick
     | Inconclusive
     | UndoAsked
+    | MitigationExpired
+    | MitigationKept
     | UndoApproved
     | Undone
     | UndoImpossible

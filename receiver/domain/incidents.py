@@ -128,6 +128,8 @@ class PlanProgress:
     watched_since: datetime | None = None
     retry_at: datetime | None = None
     objections: tuple[str, ...] = ()
+    # Somebody is asked to put it back because its time is over, not because it did not help.
+    expired: bool = False
 
 
 @dataclass(frozen=True)
@@ -389,6 +391,10 @@ def _progress(plan: PlanProgress, event: ev.PlanEvent, at: datetime) -> PlanProg
             return replace(plan, state=PlanState.INCONCLUSIVE)
         case ev.UndoAsked() | ev.UndoImpossible():
             return replace(plan, state=PlanState.UNDO_ASKED, intent=None)
+        case ev.MitigationExpired():
+            return replace(plan, state=PlanState.UNDO_ASKED, intent=None, expired=True)
+        case ev.MitigationKept():
+            return replace(plan, state=PlanState.VERIFIED, expired=False)
         case ev.UndoApproved():
             return replace(plan, state=PlanState.UNDO_APPROVED, retry_at=None)
         case ev.Undone():

@@ -17,11 +17,13 @@ from sqlalchemy import Connection
 from receiver.announce.messages import anchor
 from receiver.domain.errors import StanchError, Unavailable
 from receiver.pipeline.counters import Counters
+from receiver.pipeline.expiring import expire
 from receiver.pipeline.joining import join_waiting
 from receiver.pipeline.reconciliation import RECONCILE, reconcile
+from receiver.pipeline.recording import tell
 from receiver.pipeline.telling import deliver
 from receiver.pipeline.world import World
-from receiver.store import audit, duties, intake, outbox, retention
+from receiver.store import audit, duties, intake, retention
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +31,8 @@ State = dict[str, Any]
 
 PRUNE = "prune"
 ANCHOR = "anchor"
+EXPIRE = "expire"
+EXPIRE_EVERY = timedelta(minutes=1)
 LEASE = timedelta(seconds=60)
 PRUNE_AT_ONCE = 500
 # A person does not notice it, and a storm fills it with hundreds of deliveries.
@@ -70,6 +74,7 @@ class Duties:
             ("pruning", self.prune, timing.poll * 10),
             ("anchoring", self.anchor, timing.poll * 5),
             ("reconciling", self.reconcile, timing.poll),
+            ("expiring", self.expire, timing.poll * 5),
         ]
         for name, duty, pause in loops:
             self._tasks.append(asyncio.create_task(self._loop(name, duty, pause), name=f"duty-{name}"))
@@ -141,6 +146,17 @@ class Duties:
         await self._chore(PRUNE, self._world.timing.prune, self._prune_all)
         return False
 
+    async def expire(self) -> bool:
+        """Ask about mitigations whose time is over."""
+        world = self._world
+
+        async def body(state: State) -> State:
+            await expire(world)
+            return state
+
+        await self._chore(EXPIRE, EXPIRE_EVERY, body)
+        return False
+
     async def reconcile(self) -> bool:
         """Ask the sources what fires, when it is time."""
         world = self._world
@@ -179,15 +195,9 @@ class Duties:
         told = [head.seal, head.hash]
         if not head.seal or state.get("told") == told:
             return state
-        message, now = anchor(head.seal, head.hash), world.clock.now()
-
-        def body(tx: Connection) -> None:
-            for place in world.destinations:
-                if place.wants(message):
-                    key = f"audit-anchor/{head.seal}/{head.hash}/{place.name}"
-                    outbox.post(tx, key=key, destination=place.name, incident_id=None, body=message, at=now)
-
-        await world.store.write(body)
+        key = f"audit-anchor/{head.seal}/{head.hash}"
+        message = anchor(head.seal, head.hash)
+        await world.store.write(lambda tx: tell(world, tx, message, key=key))
         return {"told": told}
 
     async def _prune_all(self, state: State) -> State:

@@ -196,11 +196,13 @@ async def decide_undo(world: World, plan_id: str, who: Identity, *, undo: bool, 
         if (refusal := may_approve(stored.plan.approval, who, stored.plan, reason=reason)) is not None:
             raise NotAllowed(refusal)
         now = world.clock.now()
-        event: ev.Event = (
-            ev.UndoApproved(stored.plan_id, who.name, reason)
-            if undo
-            else ev.StillSick(stored.plan_id, f"{who.name} leaves it as it is: {reason}")
-        )
+        event: ev.Event
+        if undo:
+            event = ev.UndoApproved(stored.plan_id, who.name, reason)
+        elif progress.expired:
+            event = ev.MitigationKept(stored.plan_id, who.name, reason)
+        else:
+            event = ev.StillSick(stored.plan_id, f"{who.name} leaves it as it is: {reason}")
         return record(world, tx, held, (event,), actor=who.name, due_at=now).incident
 
     return await world.store.write(body)

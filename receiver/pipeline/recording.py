@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -13,7 +13,7 @@ from receiver.domain.incidents import OVER, PlanProgress
 from receiver.domain.outcomes import Outcome, outcome_of
 from receiver.domain.plans import Plan
 from receiver.pipeline.world import World
-from receiver.store import effects, outbox, timeline
+from receiver.store import effects, mitigations, outbox, timeline
 from receiver.store.timeline import Locked
 
 # After these the target is free for the next candidate; an unknown effect keeps it.
@@ -71,6 +71,16 @@ def record(
     return held
 
 
+def tell(world: World, tx: Connection, body: Mapping[str, object], *, key: str) -> None:
+    """Post something that is about no incident to every destination that wants it."""
+    now = world.clock.now()
+    for place in world.destinations:
+        if place.wants(body):
+            outbox.post(
+                tx, key=f"{key}/{place.name}", destination=place.name, incident_id=None, body=body, at=now
+            )
+
+
 def _keep_score(tx: Connection, plan: PlanProgress | None, events: Sequence[ev.Event], now: datetime) -> None:
     """What the events say of the plan's worth; most say nothing."""
     if plan is None:
@@ -84,4 +94,10 @@ def _keep_score(tx: Connection, plan: PlanProgress | None, events: Sequence[ev.E
             approved_at = now
         elif isinstance(event, ev.Executed):
             executed_at = now
+        if isinstance(event, ev.Executed) and event.last:
+            expires = effects.load_plan(tx, event.plan_id).plan.expires
+            if expires is not None:
+                mitigations.set_expiry(tx, event.plan_id, now + expires)
+        elif isinstance(event, ev.Undone | ev.MitigationKept):
+            mitigations.set_expiry(tx, event.plan_id, None)
     effects.note_outcome(tx, plan.plan_id, approved_at=approved_at, executed_at=executed_at, outcome=outcome)

@@ -11,17 +11,16 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import Connection
 
 from receiver.announce.messages import policies_refused
 from receiver.domain.canonical import digest_of
 from receiver.domain.errors import PermanentError, Unavailable
 from receiver.pipeline.counters import Counters
 from receiver.pipeline.joining import make_all_due
+from receiver.pipeline.recording import tell
 from receiver.pipeline.world import Refused, World
 from receiver.policy.loading import Loaded as LoadedFiles
 from receiver.policy.model import PolicySet
-from receiver.store import outbox
 
 log = structlog.get_logger(__name__)
 
@@ -118,15 +117,9 @@ class Reloading:
     async def _tell(self, why: tuple[str, ...]) -> None:
         """Once until they are good again: an editor who saves often must not fill a channel."""
         world = self._world
-        now, message = world.clock.now(), policies_refused(why)
-
-        def body(tx: Connection) -> None:
-            for place in world.destinations:
-                if place.wants(message):
-                    key = f"policies-refused/{world.loaded.policies.hash}/{now.isoformat()}/{place.name}"
-                    outbox.post(tx, key=key, destination=place.name, incident_id=None, body=message, at=now)
-
+        message = policies_refused(why)
+        key = f"policies-refused/{world.loaded.policies.hash}/{world.clock.now().isoformat()}"
         try:
-            await world.store.write(body)
+            await world.store.write(lambda tx: tell(world, tx, message, key=key))
         except Unavailable:
             log.warning("nobody could be told of the refused policies", event_code="store_away")

@@ -129,14 +129,21 @@ def next_step(
     return found
 
 
+_UNDOES = (PlanState.UNDO_APPROVED, PlanState.UNDOING)
+
+
 def _next(
     incident: Incident, plan: Plan | None, policy_hash: str | None, looked: frozenset[type], now: datetime
 ) -> Next:
-    if not incident.open:
-        return Rest(None, "it is resolved")
     progress = incident.plan
+    if not incident.open and (progress is None or progress.state not in _UNDOES):
+        return Rest(None, "it is resolved")
     if progress is not None and progress.state in (PlanState.EXECUTING, PlanState.UNDOING):
         return Recover()
+    if not incident.open and progress is not None and plan is not None:
+        # Its mitigation has expired and is put back: nothing else of it is looked at.
+        found = _of_plan(incident, progress, plan, policy_hash, looked, now)
+        return found or Rest(None, "it is resolved")
     due = _passed(incident.classified_at, RECLASSIFY, now)
     if incident.firing and due and Classify not in looked:
         return Classify()

@@ -172,7 +172,9 @@ plans = Table(
     Column("approved_at", Double),
     Column("executed_at", Double),
     Column("outcome", Text),
+    Column("expires_at", Double),
     Index("plans_incident", "incident_id"),
+    Index("plans_expiring", "expires_at"),
 )
 
 approvals = Table(

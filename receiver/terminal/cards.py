@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from rich.box import ROUNDED
@@ -11,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from receiver.domain.durations import in_words
 from receiver.terminal.screen import clean, moment, plain, severity, state
 from receiver.terminal.sentences import sentence
 
@@ -22,6 +24,7 @@ _EVENTS = {
     "AlertResolved": "green",
     "ApprovalRequested": "bold yellow",
     "UndoAsked": "bold yellow",
+    "MitigationExpired": "bold yellow",
     "Approved": "green",
     "ExecutionStarted": "bold cyan",
     "Executed": "bold cyan",
@@ -44,6 +47,9 @@ def plan_card(plan: Document) -> RenderableType:
     risk = plan.get("risk")
     _row(grid, "risk", plain(risk, _RISKS.get(str(risk), "bold red")))
     _row(grid, "undo", plain(plan.get("undo"), lines=True))
+    if plan.get("expires_seconds"):
+        lasts = in_words(timedelta(seconds=float(plan["expires_seconds"])))
+        _row(grid, "expires", plain(f"{lasts} after it is done, you are asked to put it back"))
     for note in _list(plan.get("notes")):
         _row(grid, "note", plain(note, lines=True))
     _row(grid, "verification", _verification(_map(plan.get("verification"))))

@@ -147,6 +147,8 @@ _WORDS: Mapping[str, Callable[[Event], str]] = {
         f"{e.get('plan_id')} {'made it worse' if e.get('worse') else 'did not help'}: {e.get('summary')}"
     ),
     "Inconclusive": lambda e: f"whether {e.get('plan_id')} helped cannot be told: {e.get('summary')}",
+    "MitigationExpired": lambda e: f"{e.get('plan_id')}: put it back? {e.get('reason')}",
+    "MitigationKept": lambda e: f"{e.get('plan_id')} stays, says {e.get('by')}: {e.get('reason')}",
     "UndoAsked": lambda e: (
         f"undo {e.get('plan_id')}? {e.get('reason')}; stanch plans undo or keep {e.get('plan_id')}"
     ),

@@ -133,6 +133,7 @@ def plan_view(stored: StoredPlan, incident: Incident, votes: Sequence[Vote]) -> 
         "blast_radius": plan.blast_radius,
         "risk": plan.risk.value,
         "undo": plan.undo_sentence,
+        "expires_seconds": None if plan.expires is None else plan.expires.total_seconds(),
         "notes": list(plan.notes),
         "verification": {
             "success": verification.success,

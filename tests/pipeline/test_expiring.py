@@ -1,0 +1,124 @@
+"""A mitigation comes back as a question when its time is over, also when its incident is long resolved."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from builders import CAROL, alert, notification
+from cures import APP, CURES, NAMESPACE
+from harness import Harness, harness
+from stories import resolved
+
+from receiver.domain.incidents import PlanState, Status
+from receiver.pipeline import people
+from receiver.pipeline.duties import Duties, Retention
+from receiver.pipeline.expiring import expire
+from receiver.store import mitigations
+from receiver.store.engine import Store
+
+POOL = next(cure for cure in CURES if "DB_POOL_SIZE" in str(cure.parameters))
+
+
+def pool(h: Harness) -> str:
+    container = h.demo.api.get("deployments", NAMESPACE, APP)["spec"]["template"]["spec"]["containers"][0]
+    return str(container["env"][0]["value"])
+
+
+async def mitigated(h: Harness) -> None:
+    """The pool is larger, the alert has ended, the incident is closed."""
+    await h.fall_ill()
+    started = h.clock.now()
+    await h.deliver(notification(alert(starts_at=started, with_labels=POOL.labels(h))))
+    await h.work()
+    await people.approve_plan(h.world, "P-1", CAROL, digest=None, reason="more room")
+    await h.work()
+    h.demo.api.change(
+        "deployments",
+        NAMESPACE,
+        APP,
+        {"spec": {"template": {"metadata": {"annotations": {"by": "others"}}}}},
+    )
+    await h.pass_time(timedelta(minutes=25))
+    await resolved(h, started)
+    await h.pass_time(timedelta(minutes=1))
+    await people.close(h.world, 1, CAROL, cause="the pool was too small")
+    await h.work()
+
+
+async def test_when_its_time_is_over_people_are_asked_and_a_yes_puts_it_back(store: Store) -> None:
+    async with harness(store, policies=POOL.policies(), with_scenario="inc-001-not-helping") as h:
+        await mitigated(h)
+        assert pool(h) == "50"
+        assert await expire(h.world) == 0
+        await h.clock.advance(timedelta(hours=24))
+        assert await expire(h.world) == 1
+        incident = await h.incident()
+        assert incident.status is Status.RESOLVED
+        assert incident.plan is not None and incident.plan.state is PlanState.UNDO_ASKED
+        await people.decide_undo(h.world, "P-1", CAROL, undo=True, reason="the release is fixed")
+        await h.work()
+        assert pool(h) == "20"
+        kinds = await h.kinds()
+        assert kinds[-1] == "Undone"
+        assert (await h.incident()).status is Status.RESOLVED
+        await h.clock.advance(timedelta(hours=48))
+        assert await expire(h.world) == 0
+
+
+async def test_nobody_answers_and_it_is_asked_again_the_next_day_and_never_done_by_itself(
+    store: Store,
+) -> None:
+    async with harness(store, policies=POOL.policies(), with_scenario="inc-001-not-helping") as h:
+        await mitigated(h)
+        for day in range(1, 4):
+            await h.clock.advance(timedelta(hours=25))
+            await expire(h.world)
+            await h.work()
+            assert (await h.kinds()).count("MitigationExpired") == day
+        assert pool(h) == "50"
+
+
+async def test_a_no_lets_it_stay_for_good(store: Store) -> None:
+    async with harness(store, policies=POOL.policies(), with_scenario="inc-001-not-helping") as h:
+        await mitigated(h)
+        await h.clock.advance(timedelta(hours=25))
+        await expire(h.world)
+        await people.decide_undo(h.world, "P-1", CAROL, undo=False, reason="it is in Git now")
+        await h.clock.advance(timedelta(days=9))
+        assert await expire(h.world) == 0
+        assert pool(h) == "50"
+        assert (await h.kinds())[-1] == "MitigationKept"
+
+
+async def test_what_others_changed_since_is_left_alone(store: Store) -> None:
+    async with harness(store, policies=POOL.policies(), with_scenario="inc-001-not-helping") as h:
+        await mitigated(h)
+        POOL.meddle(h)
+        await h.clock.advance(timedelta(hours=25))
+        await expire(h.world)
+        await people.decide_undo(h.world, "P-1", CAROL, undo=True, reason="back")
+        await h.work()
+        assert pool(h) == "30"
+        assert "UndoImpossible" in await h.kinds()
+
+
+async def test_an_incident_that_went_on_without_it_is_told_to_people(store: Store) -> None:
+    async with harness(store, policies=POOL.policies(), with_scenario="inc-001-not-helping") as h:
+        await mitigated(h)
+        await h.deliver(notification(alert(starts_at=h.clock.now(), with_labels=POOL.labels(h))))
+        await h.work()
+        await h.clock.advance(timedelta(hours=25))
+        await expire(h.world)
+        duties = Duties(h.world, h.counters, on_joined=lambda: None, retention=Retention())
+        while await duties.tell():
+            pass
+        (told,) = [body for body in h.told.bodies if body["kind"] == "MitigationExpired"]
+        assert "put it back by hand: set DB_POOL_SIZE=50" in told["text"]
+        assert not told["pages"]
+
+
+async def test_what_is_in_force_on_a_target_can_be_asked(store: Store) -> None:
+    async with harness(store, policies=POOL.policies(), with_scenario="inc-001-not-helping") as h:
+        await mitigated(h)
+        found = await store.read(lambda tx: mitigations.in_force(tx, f"Deployment/{NAMESPACE}/{APP}"))
+        assert [one.plan_id for one in found] == ["P-1"]
