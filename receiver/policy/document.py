@@ -225,7 +225,7 @@ def slowly(document: Document) -> Document:
         # ruamel.yaml's scanner raises plain errors on some malformed escapes and directives.
         document.complain(0, f"this is no YAML: {_first_line(error)}")
     if document.root is None and not document.complaints:
-        document.complain(0, "the file is empty", "a policy starts with apiVersion: stanch/v1")
+        document.complain(0, "the file is empty", "a file starts with apiVersion: stanch/v1")
     return document
 
 

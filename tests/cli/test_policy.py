@@ -41,12 +41,55 @@ def test_programs_get_the_same_as_json(nowhere: Stanch, tmp_path: Path) -> None:
     assert {"file", "line", "column", "severity", "message"} <= set(told["complaints"][0])
 
 
-def test_nothing_to_check_is_wrong_usage(nowhere: Stanch, tmp_path: Path) -> None:
+UNREADABLE = {
+    "no such folder": ("none", "none: there is no such file or folder"),
+    "no text": (".", "binary.yaml: it is not UTF-8 text"),
+}
+COMMANDS = {
+    "check": ("check", "PATH"),
+    "list": ("list", "PATH"),
+    "diff": ("diff", "PATH", "PATH"),
+    "test": ("test", "PATH"),
+    "replay": ("replay", "PATH", "--against", "PATH", "--journal", "-"),
+}
+
+
+@pytest.mark.parametrize(("path", "said"), UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_every_command_says_the_same_of_a_file_that_cannot_be_read(
+    nowhere: Stanch, tmp_path: Path, command: tuple[str, ...], path: str, said: str
+) -> None:
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
-    for path in (tmp_path / "none", tmp_path / "binary.yaml"):
-        assert nowhere("policy", "check", str(path)).exit_code == 2
-    (tmp_path / "binary.yaml").unlink()
-    assert nowhere("policy", "check", str(tmp_path)).exit_code == 2
+    asked = [str(tmp_path / path) if word == "PATH" else word for word in command]
+    result = nowhere("policy", *asked)
+    assert (result.exit_code, f"{tmp_path}/{said}" in result.stderr.replace("\n", "")) == (2, True), (
+        result.stderr
+    )
+
+
+def test_nothing_to_check_is_wrong_usage(nowhere: Stanch, tmp_path: Path) -> None:
+    for command in ("check", "list"):
+        result = nowhere("policy", command, str(tmp_path))
+        assert (result.exit_code, "there is no YAML file" in result.stderr) == (2, True)
+
+
+def test_one_policy_of_a_folder_is_checked_and_listed_with_its_approvers(nowhere: Stanch, pack: Path) -> None:
+    one = str(pack / "inc-001-high-error-rate.yaml")
+    for command in ("check", "list"):
+        result = nowhere("policy", command, one)
+        assert result.exit_code == 0, result.output
+
+
+def test_a_test_of_a_misspelt_kind_is_neither_checked_nor_played_in_silence(
+    nowhere: Stanch, pack: Path
+) -> None:
+    story = pack / "tests" / "story.yaml"
+    story.write_text(TESTS.replace("kind: PolicyTest", "kind: PolicyTests"))
+    for command, code in (("check", 1), ("test", 2)):
+        result = nowhere("policy", command, str(pack))
+        assert result.exit_code == code, result.output
+        assert f'{story}:2:7: error: kind "PolicyTests" is not known' in result.stdout
+        assert 'did you mean "PolicyTest"?' in result.stdout
 
 
 TESTS = """\

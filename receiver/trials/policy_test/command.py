@@ -10,12 +10,14 @@ from pathlib import Path
 
 from receiver.domain.errors import PermanentError
 from receiver.packaged import policies as packaged_policies
+from receiver.packaged import unreadable
+from receiver.policy.complaints import Complaint
 from receiver.policy.document import read
 from receiver.policy.model import Policy
 from receiver.terminal import screen
 from receiver.trials.policy_test.coverage import Covered, covered, percent
 from receiver.trials.policy_test.evaluating import PromQL
-from receiver.trials.policy_test.folder import Opened, open_file, test_files
+from receiver.trials.policy_test.folder import Opened, open_file, strays, test_files
 from receiver.trials.policy_test.progress import Progress
 from receiver.trials.policy_test.reporting import (
     as_json,
@@ -50,9 +52,9 @@ class Asked:
 
 def main(asked: Asked) -> int:
     """Play what was asked for; the exit code. Raises PermanentError where there is nothing to play."""
-    opened = _open(asked)
-    complaints = list(dict.fromkeys(complaint for file in opened for complaint in file.complaints))
-    if not all(file.sound for file in opened):
+    opened, left_over = _open(asked)
+    complaints = list(dict.fromkeys([*(one for file in opened for one in file.complaints), *left_over]))
+    if left_over or not all(file.sound for file in opened):
         if asked.output == "json":
             screen.print_json({"ok": False, "complaints": [complaint.as_json() for complaint in complaints]})
         for complaint in complaints if asked.output == "text" else ():
@@ -97,21 +99,21 @@ def _below(asked: Asked, coverage: Sequence[Covered] | None) -> bool:
     return asked.fail_under is not None and percent(coverage or ()) < asked.fail_under
 
 
-def _open(asked: Asked) -> list[Opened]:
+def _open(asked: Asked) -> tuple[list[Opened], tuple[Complaint, ...]]:
+    """The files of tests, and complaints about what stands among them and is none."""
     try:
         re.compile(asked.run or "")
     except re.error as error:
         raise PermanentError(f"--run {asked.run!r} is no pattern: {error}") from error
     try:
         paths = asked.paths or (packaged_policies(),)
-        files = test_files(paths)
-        if not files:
-            raise PermanentError(f"there is no file of tests in {', '.join(str(path) for path in paths)}")
-        return [open_file(file) for file in files]
-    except UnicodeDecodeError as error:
-        raise PermanentError("a file is not UTF-8 text") from error
+        opened = [open_file(file) for file in test_files(paths)]
+        left_over = strays(paths, opened)
     except OSError as error:
-        raise PermanentError(f"{error.filename}: {error.strerror or error}") from error
+        raise PermanentError(unreadable(error)) from error
+    if not opened and not left_over:
+        raise PermanentError(f"there is no file of tests in {', '.join(str(path) for path in paths)}")
+    return opened, left_over
 
 
 def _show(asked: Asked, results: Sequence[Result], coverage: Sequence[Covered] | None) -> None:

@@ -16,7 +16,7 @@ from receiver.domain.alerts import parse_time
 from receiver.policy.complaints import did_you_mean
 from receiver.policy.document import Document, ListNode, MapNode, Node, ScalarNode
 from receiver.policy.fields import Fields, report, table, text
-from receiver.policy.loading import API_VERSION
+from receiver.policy.loading import API_VERSION, TEST_KIND
 from receiver.trials.policy_test.expecting import expectation
 from receiver.trials.policy_test.happening import alert, answer, change
 from receiver.trials.policy_test.model import (
@@ -67,6 +67,9 @@ def read_tests(document: Document, known: Known) -> PolicyTestFile:
         return PolicyTestFile(document.file, ())
     outer = table(document, document.root, "the file")
     outer.known(("apiVersion", "kind", "metadata", "policies", "defaults", "tests"))
+    kind = outer.node("kind", needed=True)
+    if kind is not None and outer.text("kind") not in (None, TEST_KIND):
+        document.complain(kind, "this is no file of tests", f'did you mean "{TEST_KIND}"?')
     version, node = outer.text("apiVersion", needed=True), outer.node("apiVersion")
     if version not in (None, API_VERSION) and node is not None:
         document.complain(node, f"apiVersion {version!r} is not known", f"write {API_VERSION}")

@@ -81,8 +81,10 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "",
         'field "expect" is missing in tests[0]',
     ),
-    "a cluster file that is missing": ("two-releases.yaml", "nowhere.yaml", "cannot be read: No such file"),
-    "a policy file that is missing": ("limits.yaml", "limitz.yaml", "limitz.yaml cannot be read"),
+    "a kind that is misspelt": ("kind: PolicyTest", "kind: ⟦PolicyTests⟧", "this is no file of tests"),
+    "no kind": ("kind: PolicyTest\n", "", 'field "kind" is missing in the file'),
+    "a cluster file that is missing": ("two-releases.yaml", "nowhere.yaml", "nowhere.yaml: No such file"),
+    "a policy file that is missing": ("limits.yaml", "limitz.yaml", "limitz.yaml: No such file"),
 }
 
 
