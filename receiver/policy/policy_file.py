@@ -73,6 +73,8 @@ _SECRET_VALUE = re.compile(
 _BASELINE_OF = re.compile(r"\bbaseline\s*(?:\.\s*(\w+)|\[\s*[\"'](\w+)[\"']\s*\])")
 _TARGET_FACTS: Mapping[str, Any] = {"apiVersion": "", "kind": "", "metadata": ANY, "spec": ANY, "status": ANY}
 _ORDER = tuple(Risk)
+# A namespace that no policy names.
+_ANOTHER = "some-other-namespace"
 _AUTOMATIC = (Risk.READ_ONLY, Risk.REVERSIBLE)
 
 
@@ -129,7 +131,9 @@ def read_policy(document: Document, metadata: Fields, spec: Fields, around: Surr
     spec.node("mode", needed=True)
     draft.mode = spec.word("mode", Mode, Mode.PROPOSE, instead={"off": 'write "disabled"'})
     match = _match(spec.table("match", needed=True))
-    target = _target(spec.table("target", needed=True))
+    where = spec.table("target", needed=True)
+    target = _target(where)
+    _from_anywhere(where, match, target)
     _queries(draft, spec.table("queries", needed=True))
     classify = _classify(draft, spec.table("classify", needed=True))
     deadline, probes = _diagnose(draft, spec.having("diagnose").table("diagnose"))
@@ -231,6 +235,21 @@ def _target(fields: Fields) -> TargetTemplate:
             )
         namespaces = namespaces or (namespace,)
     return TargetTemplate(kind, namespace, called, namespaces, names)
+
+
+def _from_anywhere(fields: Fields, match: Match, target: TargetTemplate) -> None:
+    """Warn where an alert of any namespace would change a target that always stands in one."""
+    if not match.matchers or not target.namespace or "{{" in target.namespace:
+        return
+    if all(
+        matcher.holds({"namespace": _ANOTHER}) for matcher in match.matchers if matcher.label == "namespace"
+    ):
+        fields.document.complain(
+            fields.key("namespace"),
+            f"an alert of any namespace would change this target in {target.namespace}",
+            f'add namespace="{target.namespace}" to match.alerts',
+            severity=Severity.WARNING,
+        )
 
 
 def _template(fields: Fields, key: str, valid: re.Pattern[str]) -> str:

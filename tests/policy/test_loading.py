@@ -295,6 +295,16 @@ WARNINGS: dict[str, tuple[str, str, str]] = {
         "err < baseline.err,",
         "cannot tell whether an earlier",
     ),
+    "alerts of any namespace for a target in one": (
+        'namespace: "{{ labels.namespace }}"',
+        "⟦namespace⟧: shop",
+        "an alert of any namespace would change this target in shop",
+    ),
+    "a namespace that is only not another": (
+        '"HighErrorRate"]\n    for: 1m\n  target:\n    kind: Deployment\n    namespace: "{{ labels.namespace }}"',
+        '"HighErrorRate", namespace!=dev]\n  target:\n    kind: Deployment\n    ⟦namespace⟧: shop',
+        "an alert of any namespace",
+    ),
     "anchors in a pattern": ('[alertname="HighErrorRate"]', "['a=~\"⟦^x$⟧\"']", "anchored already"),
     "a field that the API leaves out": (
         "traffic > 1.0",
@@ -344,6 +354,16 @@ def test_the_good_policy_loads_without_a_complaint(good: str, loader: Loader) ->
     assert loaded.complaints == ()
     assert loaded.policies is not None
     assert [policy.name for policy in loaded.policies.policies] == ["bad-release"]
+
+
+@pytest.mark.parametrize("matcher", ["namespace=shop", "'namespace=~\"shop|\"'"])
+def test_a_matcher_may_hold_the_alerts_to_the_targets_namespace(
+    good: str, loader: Loader, matcher: str
+) -> None:
+    text = good.replace('"{{ labels.namespace }}"', "shop").replace(
+        '"HighErrorRate"', f'"HighErrorRate", {matcher}'
+    )
+    assert loader(text).complaints == ()
 
 
 def test_all_mistakes_of_all_files_come_at_once(loader: Loader) -> None:
