@@ -19,6 +19,7 @@ from receiver.policy.complaints import Complaint, Severity, nearest
 from receiver.policy.document import Document, ListNode, Node, ScalarNode, find, read
 from receiver.policy.loading import COMPANIONS, KINDS, TEST_KIND, Loaded, load
 from receiver.policy.model import PolicySet
+from receiver.policy.promql import metrics_of
 from receiver.probes.catalogue import FACTS
 from receiver.trials.policy_test.model import JsonObject, PolicyTestFile
 from receiver.trials.policy_test.objects import read_objects
@@ -247,8 +248,12 @@ def _known(path: Path, loaded: Loaded) -> Known:
         return fetched[name]
 
     policies = None if loaded.policies is None else loaded.policies.policies
-    queries = None if policies is None else {name for policy in policies for name in policy.queries}
-    return Known(registry.catalogue(), queries, objects)
+    if policies is None:
+        return Known(registry.catalogue(), None, None, objects)
+    queries = {name for policy in policies for name in policy.queries}
+    read_by = [metrics_of(query) for policy in policies for query in policy.queries.values()]
+    metrics = None if None in read_by else {name for names in read_by for name in names or ()}
+    return Known(registry.catalogue(), queries, metrics, objects)
 
 
 def _hidden(path: Path) -> bool:

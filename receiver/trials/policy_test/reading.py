@@ -45,11 +45,13 @@ KEYS = ("name", *SETTING, "patch", *(saying.value for saying in Saying), "expect
 class Known:
     """What a test may refer to; ``queries`` None where the policies themselves cannot be read.
 
+    ``metrics`` are those that the queries read; None where that is not known of each.
     ``objects`` fetches a cluster file by its path as written: its objects, or why there are none.
     """
 
     remediations: Collection[str]
     queries: Collection[str] | None
+    metrics: Collection[str] | None
     objects: Callable[[str], tuple[JsonObject, ...] | str]
 
 
@@ -189,6 +191,10 @@ class _Reader:
         name, labels, problems = labelled(said) if said is not None else ("", {}, [])
         if isinstance(node, ScalarNode):
             report(self._document, node, problems)
+            known = self._known.metrics
+            if name and known is not None and name not in known:
+                hint = did_you_mean(name, known, of="they read")
+                self._document.complain(node, f"no query of the policies reads {name}", hint)
         values = fields.node("values", needed=True)
         series = Series((), interval) if values is None else self._values(values, "values", interval)
         return InputSeries(name, labels, series)
