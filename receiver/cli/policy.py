@@ -100,9 +100,11 @@ def check(
             console.print(screen.plain(str(complaint), lines=True), soft_wrap=True)
         if checked.ok:
             found = f"policies {checked.policies}, tests {checked.tests}, files {len(checked.files)}"
-            console.print(
-                screen.plain(f"all is well: {found}; PromQL read by {' and '.join(read_by)}", "green")
-            )
+            # Only warnings are left where it is ok.
+            doubts = len(checked.complaints)
+            but = f", but for {doubts} warning{'s' if doubts > 1 else ''}" if doubts else ""
+            told = f"all is well{but}: {found}; PromQL read by {' and '.join(read_by)}"
+            console.print(screen.plain(told, "yellow" if doubts else "green"))
     if not checked.ok:
         raise typer.Exit(NOT_WELL)
 

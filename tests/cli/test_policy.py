@@ -80,6 +80,20 @@ def test_one_policy_of_a_folder_is_checked_and_listed_with_its_approvers(nowhere
         assert result.exit_code == 0, result.output
 
 
+def test_warnings_are_counted_beside_well_and_told_before_a_test_is_played(
+    nowhere: Stanch, pack: Path
+) -> None:
+    policy = pack / "inc-001-high-error-rate.yaml"
+    policy.write_text(policy.read_text().replace("expr: err < 0.01,", "expr: err < 2,"))
+    said = "err is a ratio between 0 and 1 and is compared with 2"
+    checked = nowhere("policy", "check", str(pack))
+    assert (checked.exit_code, said in checked.stdout) == (0, True)
+    assert "all is well, but for 1 warning: policies 1" in checked.stdout
+    assert said in nowhere("policy", "test", str(pack), "--run", "is bad").stdout
+    told = json.loads(nowhere("policy", "test", str(pack), "--run", "is bad", "-o", "json").stdout)
+    assert (told["ok"], [one["severity"] for one in told["complaints"]]) == (True, ["warning"])
+
+
 def test_a_test_of_a_misspelt_kind_is_neither_checked_nor_played_in_silence(
     nowhere: Stanch, pack: Path
 ) -> None:
@@ -172,6 +186,7 @@ def test_too_little_coverage_ends_with_one_and_says_where(nowhere: Stanch, pack:
     below = nowhere("policy", "test", str(pack), "--run", "is bad", "--fail-under", "50")
     assert below.exit_code == 1
     assert "coverage is 25 %; 50 % are asked for" in below.stdout
+    assert "coverage counts every rule of these policies" in below.stdout
     enough = nowhere("policy", "test", str(pack), "--run", "is bad", "--coverage", "--fail-under", "5")
     assert enough.exit_code == 0, enough.output
     policy = pack / "inc-001-high-error-rate.yaml"

@@ -301,7 +301,8 @@ WARNINGS: dict[str, tuple[str, str, str]] = {
         "an alert of any namespace would change this target in shop",
     ),
     "a namespace that is only not another": (
-        '"HighErrorRate"]\n    for: 1m\n  target:\n    kind: Deployment\n    namespace: "{{ labels.namespace }}"',
+        '"HighErrorRate"]\n    for: 1m\n  target:\n'
+        '    kind: Deployment\n    namespace: "{{ labels.namespace }}"',
         '"HighErrorRate", namespace!=dev]\n  target:\n    kind: Deployment\n    ⟦namespace⟧: shop',
         "an alert of any namespace",
     ),

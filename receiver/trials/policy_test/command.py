@@ -36,6 +36,8 @@ EVALUATED_BY = {
     PromQL.PROMETHEUS: "input_series: evaluated by a real Prometheus",
 }
 
+COUNTS_ALL = "coverage counts every rule of these policies, also what only tests left out by --run reach"
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -54,11 +56,11 @@ def main(asked: Asked) -> int:
     """Play what was asked for; the exit code. Raises PermanentError where there is nothing to play."""
     opened, left_over = _open(asked)
     complaints = list(dict.fromkeys([*(one for file in opened for one in file.complaints), *left_over]))
+    for complaint in complaints if asked.output == "text" else ():
+        screen.out().print(screen.plain(str(complaint), lines=True), soft_wrap=True)
     if left_over or not all(file.sound for file in opened):
         if asked.output == "json":
-            screen.print_json({"ok": False, "complaints": [complaint.as_json() for complaint in complaints]})
-        for complaint in complaints if asked.output == "text" else ():
-            screen.out().print(screen.plain(str(complaint), lines=True), soft_wrap=True)
+            screen.print_json({"ok": False, "complaints": _as_json(complaints)})
         return USAGE
     tests = chosen(opened, asked.run)
     if not tests:
@@ -66,7 +68,7 @@ def main(asked: Asked) -> int:
     with Progress(len(tests)) as progress:
         results = asyncio.run(run(tests, promql=asked.promql, told=progress.played))
     coverage = _coverage(opened, results) if asked.coverage or asked.fail_under is not None else None
-    _show(asked, results, coverage)
+    _show(asked, results, coverage, complaints)
     if asked.junit is not None:
         _write(asked.junit, as_junit(results))
     return PASSED if _all_passed(results) and not _below(asked, coverage) else FAILED
@@ -116,10 +118,20 @@ def _open(asked: Asked) -> tuple[list[Opened], tuple[Complaint, ...]]:
     return opened, left_over
 
 
-def _show(asked: Asked, results: Sequence[Result], coverage: Sequence[Covered] | None) -> None:
+def _as_json(complaints: Sequence[Complaint]) -> list[dict[str, str | int]]:
+    return [complaint.as_json() for complaint in complaints]
+
+
+def _show(
+    asked: Asked,
+    results: Sequence[Result],
+    coverage: Sequence[Covered] | None,
+    warnings: Sequence[Complaint],
+) -> None:
     if asked.output == "json":
         told = {
             "ok": _all_passed(results) and not _below(asked, coverage),
+            "complaints": _as_json(warnings),
             "promql": asked.promql.value,
             "tests": as_json(results),
         }
@@ -131,6 +143,8 @@ def _show(asked: Asked, results: Sequence[Result], coverage: Sequence[Covered] |
         console.print(screen.plain(line, style), soft_wrap=True)
     for line in coverage_text(coverage or ()):
         console.print(screen.plain(line), soft_wrap=True)
+    if coverage is not None and asked.run is not None:
+        console.print(screen.plain(COUNTS_ALL, "dim"), soft_wrap=True)
     if any(result.test.input_series and not result.played.skipped for result in results):
         console.print(screen.plain(EVALUATED_BY[asked.promql], "dim"), soft_wrap=True)
     console.print(screen.plain(summary(results), "bold green" if _all_passed(results) else "bold red"))
