@@ -89,15 +89,29 @@ class Band:
         below = value < self.high or (value == self.high and self.high_included)
         return above and below
 
+    def holds_where(self, other: Band) -> bool:
+        """Whether it holds at every value at which the other does."""
+        low = self.low < other.low or (
+            self.low == other.low and (self.low_included or not other.low_included)
+        )
+        high = self.high > other.high or (
+            self.high == other.high and (self.high_included or not other.high_included)
+        )
+        return low and high
+
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found in one condition: problems, the outermost names it uses, and its plain thresholds."""
+    """What was found in one condition: problems, the outermost names it uses, and its plain thresholds.
+
+    ``against_baseline`` are alternatives such as ``err > baseline.err * 1.2``, with the factor as the number.
+    """
 
     problems: tuple[Problem, ...]
     names: frozenset[str] = frozenset()
     comparisons: tuple[Comparison, ...] = ()
     bands: tuple[Band, ...] = ()
+    against_baseline: tuple[Comparison, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -123,7 +137,13 @@ def check(expression: str, samples: Mapping[str, Any], *, called: str) -> Checke
     if not problems:
         problems += _tried(expression, samples, walk)
     comparisons = tuple(_comparisons(tree))
-    return Checked(tuple(problems), frozenset(walk.roots), comparisons, tuple(_bands(tree)))
+    return Checked(
+        tuple(problems),
+        frozenset(walk.roots),
+        comparisons,
+        tuple(_bands(tree)),
+        tuple(_against_baseline(tree)),
+    )
 
 
 class _Unparsed(Exception):
@@ -665,6 +685,34 @@ def _comparison(node: Any) -> Comparison | None:
         return Comparison(name, operator, number, _start(left))
     if (name := _path(right)) is not None and (number := _number(left)) is not None:
         return Comparison(name, _MIRRORED[operator], number, _start(right))
+    return None
+
+
+def _against_baseline(tree: Any) -> Iterator[Comparison]:
+    """Each alternative that does nothing but compare a name with its own baseline."""
+    for alternative in _split(tree, "conditionalor"):
+        children = [child for child in _inner(alternative).children if child is not None]
+        operator = _OPERATORS.get(str(getattr(children[0], "data", "")), "")
+        if operator not in _MIRRORED or len(children) != 2:
+            continue
+        left, right = children[0].children[0], children[1]
+        for one, sign, other in ((left, operator, right), (right, _MIRRORED[operator], left)):
+            name, times = _path(one), _times(other)
+            if times is not None and times[0] == f"baseline.{name}":
+                yield Comparison(times[0].removeprefix("baseline."), sign, times[1], _start(one))
+
+
+def _times(node: Any) -> tuple[str, float] | None:
+    """``a.b * 1.2`` or ``a.b`` alone, as the path and the factor."""
+    if (path := _path(node)) is not None:
+        return path, 1.0
+    children = [child for child in _inner(node).children if child is not None]
+    if len(children) != 2 or getattr(children[0], "data", "") != "multiplication_mul":
+        return None
+    left, right = children[0].children[0], children[1]
+    for one, other in ((left, right), (right, left)):
+        if (path := _path(one)) is not None and (factor := _number(other)) is not None:
+            return path, factor
     return None
 
 

@@ -18,7 +18,7 @@ from receiver.domain.severity import Severity as Level
 from receiver.policy import conditions, matchers, promql, thresholds
 from receiver.policy.approval import DEFAULT_RULES
 from receiver.policy.classification import DEFAULT_LABELS
-from receiver.policy.complaints import Severity, did_you_mean
+from receiver.policy.complaints import Problem, Severity, did_you_mean
 from receiver.policy.conditions import ANY, TEXTS, Checked
 from receiver.policy.document import Document, ListNode, Node, ScalarNode, value_of
 from receiver.policy.fields import Fields, as_written, each, identifier, name, report, table, text, word
@@ -106,6 +106,7 @@ class _Draft:
     queries: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     used: list[Spec] = field(default_factory=list)
+    levels: list[thresholds.Rule] = field(default_factory=list)
 
     @property
     def measured(self) -> dict[str, Any]:
@@ -323,6 +324,7 @@ def _classify(draft: _Draft, fields: Fields) -> Classify:
             levels[level] = tuple(alternatives)
     if fields.readable and not any(level in fields for level in levels_known):
         draft.document.complain(fields.at, "classify names no level", "add P1: {expr: ..., for: 2m}")
+    draft.levels = rules
     for index, problem in (*thresholds.out_of_order(rules), *thresholds.gaps(rules)):
         report(draft.document, nodes[index], [problem])
     return Classify(levels, _severity_label(fields), every)
@@ -587,6 +589,7 @@ def _verify(draft: _Draft, fields: Fields) -> Verification:
         )
     regression = fields.table("regression").known(("expr", "for"))
     bad = _condition(draft, regression, "expr", samples, "query") if "regression" in fields else None
+    _doubts(draft, success, None if good is None else good[1], regression, None if bad is None else bad[1])
     settle = max((spec.settle for spec in draft.used), default=timedelta(minutes=5))
     held = success.duration("for", timedelta(minutes=5), needed=True)
     every = success.duration("every", timedelta(seconds=15), least=_SECOND)
@@ -604,6 +607,22 @@ def _verify(draft: _Draft, fields: Fields) -> Verification:
     )
     _windows(draft, fields, success, regression, verification)
     return verification
+
+
+def _doubts(
+    draft: _Draft, success: Fields, well: Checked | None, regression: Fields, worse: Checked | None
+) -> None:
+    """Warn where the conditions of `verify` could not tell well from ill."""
+    found: list[tuple[Node | None, list[Problem]]] = []
+    if well is not None and well.sound:
+        problems = thresholds.no_bound(well, draft.levels, draft.queries)
+        found.append((success.node("expr"), problems or thresholds.well_when_ill(well, draft.levels)))
+    if worse is not None and worse.sound:
+        problems = thresholds.no_bound(worse, draft.levels, draft.queries)
+        found.append((regression.node("expr"), problems + thresholds.better_taken_for_worse(worse)))
+    for node, problems in found:
+        if isinstance(node, ScalarNode):
+            report(draft.document, node, problems)
 
 
 def _most_of(window: timedelta, every: timedelta) -> int:

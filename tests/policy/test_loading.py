@@ -306,6 +306,37 @@ WARNINGS: dict[str, tuple[str, str, str]] = {
         '"HighErrorRate", namespace!=dev]\n  target:\n    kind: Deployment\n    ⟦namespace⟧: shop',
         "an alert of any namespace",
     ),
+    "a success that holds while it is ill": (
+        "success: {expr: err < 0.01,",
+        "success: {expr: ⟦err⟧ > 0.01,",
+        "success holds wherever P0 does: both point the same way",
+    ),
+    "a success of one of two that holds while it is ill": (
+        "success: {expr: err < 0.01,",
+        "success: {expr: err < 0.01 || ⟦p95⟧ > 1,",
+        "success holds wherever P1 does",
+    ),
+    "a ratio below one as success": (
+        "success: {expr: err < 0.01,",
+        "success: {expr: p95 < 1 && ⟦err⟧ < 1,",
+        "err is a ratio between 0 and 1: < 1 is nearly always so",
+    ),
+    "a ratio above one as regression": ("err > baseline.err * 1.2", "⟦err⟧ > 1", "> 1 is never so"),
+    "less than before as regression": (
+        "err > baseline.err * 1.2",
+        "⟦err⟧ > baseline.err * 0.2",
+        "err > 0.2 times its baseline holds where it got better too",
+    ),
+    "less than before the other way round": (
+        "err > baseline.err * 1.2",
+        "0.5 * baseline.err <= ⟦err⟧ || p95 > 9",
+        "err >= 0.5 times its baseline",
+    ),
+    "more than before where less is worse": (
+        "err > baseline.err * 1.2",
+        "⟦traffic⟧ < baseline.traffic * 1.2",
+        "traffic < 1.2 times its baseline",
+    ),
     "anchors in a pattern": ('[alertname="HighErrorRate"]', "['a=~\"⟦^x$⟧\"']", "anchored already"),
     "a field that the API leaves out": (
         "traffic > 1.0",
@@ -365,6 +396,31 @@ def test_a_matcher_may_hold_the_alerts_to_the_targets_namespace(
         '"HighErrorRate"', f'"HighErrorRate", {matcher}'
     )
     assert loader(text).complaints == ()
+
+
+# What looks like one of the doubts above and is none.
+NO_DOUBTS = {
+    "a bound below the mildest level": ("err < 0.01,", "err < 0.04,"),
+    "a bound between two levels": ("err < 0.01,", "err < 0.10,"),
+    "an upper bound beside others": ("err < 0.01,", "err < 0.01 && traffic > 0.2,"),
+    "a band": ("err < 0.01,", "p95 > 0.01 && p95 < 0.5,"),
+    "everything available": ("err < 0.01,", "err < 0.01 && up >= 1,"),
+    "a load that no level takes for a share": ("err < 0.01,", "load < 1,"),
+    "as much as before": ("err > baseline.err * 1.2", "err > baseline.err"),
+    "less traffic than before": ("err > baseline.err * 1.2", "traffic < baseline.traffic * 0.5"),
+    "half of before beside something else": (
+        "err > baseline.err * 1.2",
+        "err > baseline.err * 0.5 && p95 > baseline.p95 * 2.0",
+    ),
+    "another's baseline": ("err > baseline.err * 1.2", "p95 > baseline.err * 0.5"),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), NO_DOUBTS.values(), ids=NO_DOUBTS.keys())
+def test_no_doubt_is_raised_about_what_may_be_meant(good: str, loader: Loader, old: str, new: str) -> None:
+    more = "    up: sum(ready) / sum(wanted)\n    load: sum(load) / count(cpus)\n    traffic:"
+    text = good.replace("    traffic:", more).replace(old, new)
+    assert [str(one) for one in loader(text).complaints] == []
 
 
 def test_all_mistakes_of_all_files_come_at_once(loader: Loader) -> None:
