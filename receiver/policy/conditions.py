@@ -46,6 +46,8 @@ TEXTS = _Marker("texts")
 
 _QUOTED = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
 _DANGLING = re.compile(r"&&|\|\||[<>=!]=?|==|[-+*/%?:.(\[,]")
+# A number with a percent sign behind it; where an operand follows, it is the remainder of a division.
+_PERCENT = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)%(?!\s*[\w.(])")
 _WORDS = {"and": "&&", "or": "||", "not": "!"}
 _OTHER_LANGUAGE = re.compile(r"\b(?P<word>and|or|not)\b|(?<![=!<>])(?P<assign>=)(?![=~])|(?P<unequal><>)")
 _FUNCTION_KINDS = {"size": 1, "int": 1, "double": 1.0, "string": ""}
@@ -211,6 +213,8 @@ def _parse(expression: str) -> Any:
 
 
 def _remedy(expression: str) -> str:
+    if (found := _PERCENT.search(expression)) is not None:
+        return f"write {float(found[1]) / 100:g} for {found[0]}"
     if any(_QUOTED.sub("", expression).count(quote) % 2 for quote in "\"'"):
         return "a quote is not closed; in plain YAML, ' #' begins a comment: quote the whole expression"
     return ""

@@ -386,6 +386,14 @@ def _complain_about_syntax(document: Document, error: MarkedYAMLError) -> None:
     line_start = document.text.rfind("\n", 0, index) + 1
     line = document.text[line_start:].split("\n", 1)[0].rstrip("\r")
     hint = ""
+    opened = error.context_mark if "quoted scalar" in (error.context or "") else None
+    if opened is not None and "unexpected end" in problem:
+        # What ends too early is where the text ends; what to mend is where it began.
+        quote = document.text[opened.index]
+        document.complain(
+            opened.index, f"this is no YAML: the quote {quote} is not closed", f"end it with {quote}"
+        )
+        return
     if document.complaints and document.complaints[-1].line == document.text.count("\n", 0, index) + 1:
         # A tag or an alias on this line is said already, and is why the rest of it cannot be read.
         return

@@ -61,6 +61,17 @@ MAX_POINTS = 2000
 # Fewer looks than this in the success window, and one lucky sample decides.
 LOOKS_IN_WINDOW = 4
 
+# Keys that are often written beside their section instead of in it, and stand in no other.
+_BELOW = {
+    "match": ("alerts",),
+    "target": ("kind", "namespace", "name", "namespaces", "names"),
+    "classify": ("severityLabel", *(level.value for level in Level)),
+    "propose": ("remediation",),
+    "guard": ("perTarget", "perPolicy", "minAvailable", "rules"),
+    "approve": (*(risk.value for risk in Risk), "expires", "executeWithin"),
+    "verify": ("success", "within", "regression", "settle", "baseline", "onNoData"),
+}
+
 _ZERO, _SECOND = timedelta(0), timedelta(seconds=1)
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
@@ -123,13 +134,14 @@ def read_policy(document: Document, metadata: Fields, spec: Fields, around: Surr
             "escalate": NOT_YET,
             "notify": NOT_YET,
             "correlate": "correlation is a kind of its own: write a file of kind Correlation",
+            **{key: f"indent it under {section}" for section, keys in _BELOW.items() for key in keys},
         },
     )
     draft = _Draft(document, around)
     spec.sharing(_defaults(draft, spec))
     node = metadata.node("name", needed=True)
     called = None if node is None else name(document, node, "metadata.name")
-    spec.node("mode", needed=True)
+    spec.node("mode", needed=True, add=f"mode: {', '.join(list(Mode)[:-1])} or {list(Mode)[-1]}")
     draft.mode = spec.word("mode", Mode, Mode.PROPOSE, instead={"off": 'write "disabled"'})
     match = _match(spec.table("match", needed=True))
     where = spec.table("target", needed=True)
@@ -512,11 +524,11 @@ def _approve(draft: _Draft, spec: Fields) -> Mapping[Risk, ApprovalRule]:
         inner = fields.table(risk.value) if risk.value in fields else None
         names = [(None, said) for said in default.groups] if inner is None else _names(inner)
         unknown = [(node, said) for node, said in names if said not in draft.around.approvers]
-        if inner is not None or risk in needed:
-            for node, said in unknown:
-                place = node or (inner.at if inner is not None else spec.key("approve"))
-                hint = did_you_mean(said, draft.around.approvers, of="approvers")
-                fields.document.complain(place, f'"{said}" is not in any Approvers file', hint)
+        if inner is None and risk in needed and unknown:
+            _nobody_named(draft, spec, risk, [said for _, said in names], [said for _, said in unknown])
+        for node, said in unknown if inner is not None else ():
+            hint = did_you_mean(said, draft.around.approvers, of="approvers")
+            fields.document.complain(node or fields.at, f'"{said}" is not in any Approvers file', hint)
         known = [draft.around.approvers[said] for _, said in names if said in draft.around.approvers]
         rule = _rule(inner, default)
         if not unknown:
@@ -531,6 +543,19 @@ def _approve(draft: _Draft, spec: Fields) -> Mapping[Risk, ApprovalRule]:
             in_turn=tuple(dict.fromkeys(approver.groups for approver in known)),
         )
     return rules
+
+
+def _nobody_named(draft: _Draft, spec: Fields, risk: Risk, asked: list[str], unknown: list[str]) -> None:
+    """Complain that a policy leaves it to the default who is asked, and that those are not known here."""
+    known = sorted(draft.around.approvers)
+    missing = " and ".join(f'"{name}"' for name in unknown)
+    spec.document.complain(
+        spec.key("approve"),
+        f"approve.{risk} is missing, so {' and '.join(asked)} are asked by default, "
+        f"and {missing} {'is' if len(unknown) == 1 else 'are'} not in any Approvers file",
+        f"add approve: {{{risk}: {{from: [{known[0] if known else '...'}]}}}}"
+        + ("" if known else ", and a file of kind Approvers"),
+    )
 
 
 def _names(inner: Fields) -> list[tuple[Node | None, str]]:

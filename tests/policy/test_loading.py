@@ -80,6 +80,19 @@ ERRORS: dict[str, tuple[str, str, str]] = {
     "a budget of zero": ("count: 1, per: 2h", "count: ⟦0⟧, per: 2h", "it must be 1 to"),
     "a count that is text": ("minSamples: 16", "minSamples: ⟦many⟧", "must be a whole number"),
     "no data as success": ("onNoData: inconclusive", "onNoData: ⟦success⟧", "no data is never a success"),
+    "a key beside its section": (
+        '    alerts: [alertname="HighErrorRate"]\n    for: 1m\n',
+        '  ⟦alerts⟧: [alertname="HighErrorRate"]\n',
+        "indent it under match",
+    ),
+    "a level beside its section": ("    P2: {expr", "  ⟦P2⟧: {expr", "indent it under classify"),
+    "one name for a list": ("from: [sre]", "from: ⟦sre⟧", "write [sre]"),
+    "no mode, with the words": ("  mode: propose\n", "", "add mode: disabled, shadow, propose or auto"),
+    "a quote that is opened and not closed": (
+        "why: it began",
+        'why: ⟦"it began',
+        'this is no YAML: the quote " is not closed',
+    ),
     # match and target
     "no matcher": ('[alertname="HighErrorRate"]', "⟦[]", "it would match every alert"),
     "a matcher without operator": ('alertname="HighErrorRate"', "⟦alertname⟧", "is no matcher"),
@@ -144,6 +157,8 @@ ERRORS: dict[str, tuple[str, str, str]] = {
     "an empty query": ("traffic: sum(rate(requests_total[5m]))", 'traffic: ⟦" "', "the query is empty"),
     "and for &&": ("hasEarlier && roll", "hasEarlier ⟦and⟧ roll", "is no operator"),
     "not for !": ("when: rollout.hasEarlier", "when: ⟦not⟧ rollout.hasEarlier", "is no operator"),
+    "20% for 0.20": ("err > 0.20 ||", "err > 20% ⟦||", "write 0.2 for 20%"),
+    "2.5% for 0.025": ("err < 0.01,", "err < 2.5%⟦,", "write 0.025 for 2.5%"),
     "= for ==": ("err < 0.01", "err ⟦=⟧ 0.01", "is no operator"),
     "a condition that ends too early": ("err < 0.01,", "err <⟦,", "ends too early"),
     "a condition with something extra": (
@@ -498,9 +513,37 @@ def test_single_users_are_not_yet_approvers(loader: Loader) -> None:
 def test_default_rules_need_their_approvers_too(good: str, loader: Loader) -> None:
     text = good.replace("    disruptive: {from: [sre], count: 1}\n", "")
     few = "apiVersion: stanch/v1\nkind: Approvers\nspec:\n  sre: {groups: [sre]}\n"
-    assert [c.message for c in loader(text, approvers=few).errors] == [
-        '"oncall" is not in any Approvers file'
-    ]
+    (complaint,) = loader(text, approvers=few).errors
+    assert complaint.message == (
+        "approve.disruptive is missing, so oncall and sre are asked by default, "
+        'and "oncall" is not in any Approvers file'
+    )
+    assert complaint.hint == "add approve: {disruptive: {from: [sre]}}"
+
+
+def test_where_nobody_is_named_and_nobody_known_both_are_to_be_added(good: str, loader: Loader) -> None:
+    text = re.sub(r"  approve:\n(?:    .*\n)+", "", good)
+    (complaint,) = loader(text, approvers="apiVersion: stanch/v1\nkind: Approvers\nspec: {}\n").errors
+    assert (complaint.line, complaint.message.count("not in any")) == (4, 1)
+    assert complaint.hint == ("add approve: {disruptive: {from: [...]}}, and a file of kind Approvers")
+
+
+def test_a_section_that_is_misspelt_hides_no_mistake_of_another(good: str, loader: Loader) -> None:
+    for section in (
+        "match",
+        "target",
+        "queries",
+        "classify",
+        "diagnose",
+        "propose",
+        "guard",
+        "verify",
+        "undo",
+    ):
+        text = good.replace(f"  {section}:", f"  {section}x:").replace("from: [sre]", "from: [nobody]")
+        said = [one.message for one in loader(text.replace("monitor: 15m", "monitor: 15")).errors]
+        assert '"nobody" is not in any Approvers file' in said, section
+        assert "spec.monitor has no unit" in said, section
 
 
 def test_the_model_carries_the_groups_behind_the_names(good: str, loader: Loader) -> None:

@@ -158,6 +158,10 @@ class _Reader:
             return ()
         found: list[JsonObject] = []
         for item in node.items if isinstance(node, ListNode) else (node,):
+            if isinstance(item, MapNode):
+                hint = "put the objects into a file, and write its name"
+                self._document.complain(item, "cluster names a file, these are objects", hint)
+                continue
             said = text(self._document, item, "cluster")
             objects = () if said is None else self._known.objects(said)
             if isinstance(objects, str):

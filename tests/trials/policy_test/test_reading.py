@@ -112,6 +112,11 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     ),
     "a kind that is misspelt": ("kind: PolicyTest", "kind: ⟦PolicyTests⟧", "this is no file of tests"),
     "no kind": ("kind: PolicyTest\n", "", 'field "kind" is missing in the file'),
+    "objects in place of a file": (
+        "    interval: 1m\n",
+        "    interval: 1m\n    cluster: [⟦{kind: Deployment}⟧]\n",
+        "cluster names a file, these are objects",
+    ),
     "a cluster file that is missing": ("two-releases.yaml", "nowhere.yaml", "nowhere.yaml: No such file"),
     "a policy file that is missing": ("limits.yaml", "limitz.yaml", "limitz.yaml: No such file"),
 }
