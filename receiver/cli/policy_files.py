@@ -201,19 +201,25 @@ def schema(
 ) -> None:
     """The shape of policy files as a JSON Schema, for completion and checking in the editor.
 
-    With the YAML language server, put the line that --write prints at the top of a policy file.
+    With the YAML language server, put the line that --write prints at the top of
+    a file. DIR is taken to stand in the folder of the policies.
     """
     import json
 
     from receiver.policy.json_schema import ID
     from receiver.policy.json_schema import schema as json_schema
     from receiver.policy.reference import reference as page
+    from receiver.policy.vocabulary import Vocabulary
+    from receiver.probes.catalogue import FACTS
     from receiver.terminal import screen
+    from receiver.trials.policy_test.grammar import POLICY_TEST
+    from remediations.registry import catalogue
 
+    vocabulary = Vocabulary(catalogue(), FACTS)
     if form is Form.MARKDOWN:
-        print(page(), end="")
+        print(page(vocabulary, (POLICY_TEST,)), end="")
         return
-    text = json.dumps(json_schema(), indent=2) + "\n"
+    text = json.dumps(json_schema(vocabulary, (POLICY_TEST,)), indent=2) + "\n"
     if write is None:
         print(text, end="")
         return
@@ -223,4 +229,10 @@ def schema(
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise Failure(f"{error.filename or path}: {error.strerror or error}", code=USAGE) from error
-    screen.out().print(screen.plain(f"{MODELINE}{path}"), soft_wrap=True)
+    # The language server looks from the file that the line stands in, wherever that is opened from.
+    folder, name = write.absolute().parent, write.absolute().name
+    shown = write.parent if write.parent.absolute() == folder else folder
+    console = screen.out()
+    for what, where, above in (("policies", shown, ""), ("tests", shown / "tests", "../")):
+        console.print(screen.plain(f"at the top of {what} in {where}:"), soft_wrap=True)
+        console.print(screen.plain(f"{MODELINE}{above}{name}/{ID}"), soft_wrap=True)

@@ -17,9 +17,27 @@ from typing import Any
 from receiver.policy.complaints import Problem, Severity, did_you_mean
 from receiver.policy.expressions import MAX_CHARACTERS, check_syntax, evaluate
 
-MACROS = ("all", "exists", "exists_one", "filter")
-FUNCTIONS = ("size", "int", "double", "string", "has")
-METHODS = ("startsWith", "endsWith", "contains", "matches", "size")
+# What conditions may use, each with what it gives.
+MACROS: Mapping[str, str] = {
+    "all": "`list.all(x, x > 1)`: whether it holds for every entry",
+    "exists": "`list.exists(x, x > 1)`: whether it holds for one entry or more",
+    "exists_one": "`list.exists_one(x, x > 1)`: whether it holds for exactly one entry",
+    "filter": "`list.filter(x, x > 1)`: the entries for which it holds",
+}
+FUNCTIONS: Mapping[str, str] = {
+    "size": "`size(x)`: how many letters a text has, or entries a list or an object",
+    "int": "`int(x)`: as a whole number",
+    "double": "`double(x)`: as a decimal number",
+    "string": "`string(x)`: as text",
+    "has": "`has(a.b)`: whether there is such a field; naming one that is not there is unknown",
+}
+METHODS: Mapping[str, str] = {
+    "startsWith": '`text.startsWith("a")`: whether it starts so',
+    "endsWith": '`text.endsWith("a")`: whether it ends so',
+    "contains": '`text.contains("a")`: whether it stands in it somewhere',
+    "matches": '`text.matches("a.*")`: whether the pattern is found in it',
+    "size": "`x.size()`: as `size(x)`",
+}
 MAX_BRACKETS = 20
 
 # A condition cannot name a query, probe or fact by one of these.
@@ -134,8 +152,10 @@ def check(expression: str, samples: Mapping[str, Any], *, called: str) -> Checke
     except RecursionError:
         return Checked((Problem("CEL: the expression is nested too deeply", "take it apart"),))
     problems = walk.problems
-    if _kind(kind) not in ("bool", "anything") and not problems:
-        problems.append(Problem(f"CEL: the expression gives {_kind(kind)}, not true or false", "compare it"))
+    if kind_name(kind) not in ("bool", "anything") and not problems:
+        problems.append(
+            Problem(f"CEL: the expression gives {kind_name(kind)}, not true or false", "compare it")
+        )
     if not problems:
         problems += _tried(expression, samples, walk)
     comparisons = tuple(_comparisons(tree))
@@ -290,7 +310,7 @@ class _Walk:
             return self.kind(parts[0], bound)
         self._need_bool(parts[0], bound, "?")
         first, second = self.kind(parts[1], bound), self.kind(parts[2], bound)
-        return first if _kind(first) == _kind(second) else ANY
+        return first if kind_name(first) == kind_name(second) else ANY
 
     def _conditionalor(self, node: Any, bound: Mapping[str, Any]) -> Any:
         return self._logical(node, bound, "||")
@@ -307,7 +327,7 @@ class _Walk:
         return True
 
     def _need_bool(self, node: Any, bound: Mapping[str, Any], operator: str) -> None:
-        kind = _kind(self.kind(node, bound))
+        kind = kind_name(self.kind(node, bound))
         if kind not in ("bool", "anything"):
             self._complain(
                 node, f"{operator} needs true or false, this is {kind}", "compare it with something"
@@ -320,7 +340,7 @@ class _Walk:
         operator = _OPERATORS[str(parts[0].data)]
         left = self.kind(parts[0].children[0], bound)
         right = self.kind(parts[1], bound)
-        one, other = _kind(left), _kind(right)
+        one, other = kind_name(left), kind_name(right)
         if "anything" in (one, other):
             return True
         if operator == "in":
@@ -347,7 +367,7 @@ class _Walk:
         operator = _OPERATORS[str(parts[0].data)]
         left = self.kind(parts[0].children[0], bound)
         right = self.kind(parts[1], bound)
-        one, other = _kind(left), _kind(right)
+        one, other = kind_name(left), kind_name(right)
         if "anything" in (one, other):
             return ANY
         if {one, other} == _NUMBERS:
@@ -366,8 +386,8 @@ class _Walk:
             self._need_bool(parts[1], bound, "!")
             return True
         kind = self.kind(parts[1], bound)
-        if _kind(kind) not in (*_NUMBERS, "anything"):
-            self._complain(parts[1], f"- needs a number, this is {_kind(kind)}")
+        if kind_name(kind) not in (*_NUMBERS, "anything"):
+            self._complain(parts[1], f"- needs a number, this is {kind_name(kind)}")
         return kind
 
     def _literal(self, node: Any, bound: Mapping[str, Any]) -> Any:
@@ -436,8 +456,8 @@ class _Walk:
                 field.start_pos, message, did_you_mean(name, map(str, found), of="it has"), length=len(name)
             )
             return ANY
-        if _kind(found) != "anything":
-            self._complain_at(field.start_pos, f"{_kind(found)} has no field {name!r}", length=len(name))
+        if kind_name(found) != "anything":
+            self._complain_at(field.start_pos, f"{kind_name(found)} has no field {name!r}", length=len(name))
         return ANY
 
     def _member_index(self, node: Any, bound: Mapping[str, Any]) -> Any:
@@ -458,11 +478,11 @@ class _Walk:
         if found is TEXTS:
             return ""
         if isinstance(found, list | tuple):
-            if _kind(kind) not in ("a whole number", "anything"):
-                self._complain(index, f"a list is indexed by a whole number, this is {_kind(kind)}")
+            if kind_name(kind) not in ("a whole number", "anything"):
+                self._complain(index, f"a list is indexed by a whole number, this is {kind_name(kind)}")
             return found[0] if found else ANY
-        if not isinstance(found, Mapping) and _kind(found) != "anything":
-            self._complain(index, f"{_kind(found)} cannot be indexed")
+        if not isinstance(found, Mapping) and kind_name(found) != "anything":
+            self._complain(index, f"{kind_name(found)} cannot be indexed")
         return ANY
 
     def _member_dot_arg(self, node: Any, bound: Mapping[str, Any]) -> Any:
@@ -485,8 +505,8 @@ class _Walk:
                 place, f'there is no function "{method}"', did_you_mean(method, known), length=len(method)
             )
             return ANY
-        if method != "size" and _kind(found) not in ("text", "anything"):
-            self._complain_at(place, f"{method} needs text, this is {_kind(found)}", length=len(method))
+        if method != "size" and kind_name(found) not in ("text", "anything"):
+            self._complain_at(place, f"{method} needs text, this is {kind_name(found)}", length=len(method))
         if len(arguments) != (0 if method == "size" else 1):
             self._complain_at(place, f"{method} takes {0 if method == 'size' else 1} arguments")
         return 1 if method == "size" else True
@@ -508,8 +528,8 @@ class _Walk:
             )
             return ANY
         found = self.kind(node.children[0], bound)
-        if _kind(found) not in ("a list", "an object", "anything"):
-            self._complain_at(place, f"{name} needs a list, this is {_kind(found)}", length=len(name))
+        if kind_name(found) not in ("a list", "an object", "anything"):
+            self._complain_at(place, f"{name} needs a list, this is {kind_name(found)}", length=len(name))
         item = found[0] if isinstance(found, list | tuple) and found else ANY
         self._in_macro = True
         self._need_bool(arguments[1], {**bound, variable: item}, name)
@@ -584,7 +604,8 @@ _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _NUMBERS = {"a whole number", "a number"}
 
 
-def _kind(sample: Any) -> str:
+def kind_name(sample: Any) -> str:
+    """The kind of a sample in words, as complaints and the reference name it."""
     if sample is ANY:
         return "anything"
     if sample is TEXTS or isinstance(sample, Mapping):
