@@ -28,7 +28,7 @@ from receiver.clients.prometheus import Prometheus
 from receiver.domain.clock import Clock
 from receiver.domain.errors import PermanentError, Unavailable
 from receiver.packaged import policies as packaged_policies
-from receiver.packaged import read_files
+from receiver.packaged import read_files, unreadable
 from receiver.pipeline.counters import Counters
 from receiver.pipeline.duties import Duties, Retention
 from receiver.pipeline.intake import Intake
@@ -80,8 +80,8 @@ def policy_files(folder: Path | None) -> dict[str, str]:
     """The texts of a folder's policy files (None: the packaged ones). Raises PermanentError without any."""
     try:
         files = read_files(folder if folder is not None else packaged_policies())
-    except (OSError, UnicodeDecodeError) as error:
-        raise PermanentError(f"policies: {error}") from error
+    except OSError as error:
+        raise PermanentError(f"policies: {unreadable(error)}") from error
     if not files:
         raise PermanentError(f"policies: there is no YAML file in {folder}")
     return files

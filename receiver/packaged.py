@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 
@@ -16,10 +17,12 @@ def policies() -> Path:
 
 def read_files(folder: Path) -> dict[str, str]:
     """Every policy file below a folder, or the one file, by path; hidden ones and those in a folder ``tests``
-    are left out.
+    are left out. Raises OSError with the path of what cannot be read.
     """
     if folder.is_file():
-        return {str(folder): folder.read_text(encoding="utf-8")}
+        return {str(folder): read_text(folder)}
+    if not folder.exists():
+        raise FileNotFoundError(errno.ENOENT, "there is no such file or folder", str(folder))
     # A ConfigMap's files are links into the folder that `..data` points to. That link alone is swapped, so
     # files that are read through where it points now belong together.
     swapped = folder / "..data"
@@ -29,7 +32,20 @@ def read_files(folder: Path) -> dict[str, str]:
     found = [*folder.rglob("*.yaml"), *folder.rglob("*.yml")]
     # A ConfigMap is mounted with hidden folders that repeat its files.
     kept = [path for path in found if not any(_left_out(part) for part in path.relative_to(folder).parts)]
-    return {str(path): path.read_text(encoding="utf-8") for path in sorted(kept)}
+    return {str(path): read_text(path) for path in sorted(kept)}
+
+
+def read_text(path: Path) -> str:
+    """The text of one file. Raises OSError with its path, also where it holds something other than text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise OSError(errno.EILSEQ, "it is not UTF-8 text", str(path)) from error
+
+
+def unreadable(error: OSError) -> str:
+    """Which file or folder, and why it cannot be read: the same words for every command."""
+    return f"{error.filename}: {error.strerror or error}"
 
 
 def _left_out(part: str) -> bool:

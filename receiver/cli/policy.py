@@ -37,15 +37,13 @@ app = typer.Typer(
     epilog=examples(
         "stanch policy check",
         "stanch policy check policies/ --format github",
-        "stanch policy check mine.yaml --live --prometheus http://prometheus:9090",
+        "stanch policy check policies/mine.yaml --live --prometheus http://prometheus:9090",
     )
 )
 def check(
     path: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="[PATH]", help="A file or a folder. Default: the pack that comes with the package."
-        ),
+        typer.Argument(metavar="[PATH]", help=policy_files.PATH_HELP),
     ] = None,
     live: Annotated[
         bool, typer.Option("--live", help="Ask Prometheus as well whether it knows the queries.")
@@ -71,25 +69,18 @@ def check(
 
     PromQL is read by a parser of our own packages; with --live a Prometheus answers each query as well, over
     the last hour.
+
+    Exit codes: 0 well, warnings or not; 1 an error in a file; 2 wrong usage, or a
+    file cannot be read; 3 the Prometheus of --live cannot be reached.
     """
     from receiver.packaged import policies
     from receiver.terminal import screen
     from receiver.trials.policy_test.folder import check_all
 
-    try:
-        folder = path if path is not None else policies()
-        if not folder.exists():
-            raise Failure(f"{folder}: there is no such file or folder", code=USAGE)
-        checked = check_all(folder)
-    except UnicodeDecodeError as error:
-        raise Failure(f"{path}: a file is not UTF-8 text", code=USAGE) from error
-    except OSError as error:
-        raise Failure(f"{error.filename or path}: {error.strerror or error}", code=USAGE) from error
-    if not checked.files:
-        raise Failure(f"{folder}: there is no YAML file", code=USAGE)
+    checked = policy_files.read_from(path, check_all)
     read_by = [PARSER]
     if live:
-        checked = _asked(checked, folder, prometheus)
+        checked = _asked(checked, path or policies(), prometheus)
         read_by.append(str(prometheus))
     if form is Form.GITHUB:
         for complaint in checked.complaints:
@@ -109,9 +100,11 @@ def check(
             console.print(screen.plain(str(complaint), lines=True), soft_wrap=True)
         if checked.ok:
             found = f"policies {checked.policies}, tests {checked.tests}, files {len(checked.files)}"
-            console.print(
-                screen.plain(f"all is well: {found}; PromQL read by {' and '.join(read_by)}", "green")
-            )
+            # Only warnings are left where it is ok.
+            doubts = len(checked.complaints)
+            but = f", but for {doubts} warning{'s' if doubts > 1 else ''}" if doubts else ""
+            told = f"all is well{but}: {found}; PromQL read by {' and '.join(read_by)}"
+            console.print(screen.plain(told, "yellow" if doubts else "green"))
     if not checked.ok:
         raise typer.Exit(NOT_WELL)
 

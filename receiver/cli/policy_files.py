@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -12,10 +12,18 @@ from receiver.cli.failures import NOT_WELL, USAGE, Failure
 from receiver.cli.options import As, Output, examples
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from receiver.policy.comparing import Difference
     from receiver.policy.model import Policy, PolicySet
 
-LIST_EXAMPLES = examples("stanch policy list", "stanch policy list policies/ --output json")
+Read = TypeVar("Read")
+
+LIST_EXAMPLES = examples(
+    "stanch policy list",
+    "stanch policy list policies/mine.yaml",
+    "stanch policy list policies/ --output json",
+)
 DIFF_EXAMPLES = examples(
     "stanch policy diff old/ new/",
     "stanch policy diff old/ new/ --format markdown",
@@ -23,6 +31,10 @@ DIFF_EXAMPLES = examples(
 )
 SCHEMA_EXAMPLES = examples(
     "stanch policy schema --write .stanch/", "stanch policy schema", "stanch policy schema --format markdown"
+)
+PATH_HELP = (
+    "A folder, or one file, with which the approvers, limits, defaults and correlation of its folder count. "
+    "Default: the pack that comes with the package."
 )
 MODELINE = "# yaml-language-server: $schema="
 
@@ -51,29 +63,34 @@ class FailOn(StrEnum):
 
 Folder = Annotated[
     Path | None,
-    typer.Argument(
-        metavar="[PATH]", help="A file or a folder. Default: the pack that comes with the package."
-    ),
+    typer.Argument(metavar="[PATH]", help=PATH_HELP),
 ]
+
+
+def read_from(path: Path | None, read: Callable[[Path], Read | None]) -> Read:
+    """What ``read`` makes of a file or a folder (None: the packaged one). Raises Failure where there is none,
+    or where a file cannot be read.
+    """
+    from receiver.packaged import policies, unreadable
+
+    folder = path if path is not None else policies()
+    try:
+        found = read(folder)
+    except OSError as error:
+        raise Failure(unreadable(error), code=USAGE) from error
+    if not found:
+        raise Failure(f"{folder}: there is no YAML file", code=USAGE)
+    return found
 
 
 def loaded_from(path: Path | None) -> PolicySet:
     """The policies of a file or folder (None: the packaged ones). Raises Failure with every complaint."""
-    from receiver.packaged import policies, read_files
     from receiver.policy.loading import load
     from receiver.probes.catalogue import FACTS
+    from receiver.trials.policy_test.folder import policy_texts
     from remediations.registry import catalogue
 
-    folder = path if path is not None else policies()
-    try:
-        files = read_files(folder)
-    except UnicodeDecodeError as error:
-        raise Failure(f"{folder}: a file is not UTF-8 text", code=USAGE) from error
-    except OSError as error:
-        raise Failure(f"{error.filename or folder}: {error.strerror or error}", code=USAGE) from error
-    if not files:
-        raise Failure(f"{folder}: there is no YAML file", code=USAGE)
-    found = load(files, catalogue=catalogue(), probe_facts=FACTS)
+    found = load(read_from(path, policy_texts), catalogue=catalogue(), probe_facts=FACTS)
     if found.policies is None:
         raise Failure("\n".join(str(complaint) for complaint in found.errors), code=NOT_WELL)
     return found.policies
@@ -184,19 +201,25 @@ def schema(
 ) -> None:
     """The shape of policy files as a JSON Schema, for completion and checking in the editor.
 
-    With the YAML language server, put the line that --write prints at the top of a policy file.
+    With the YAML language server, put the line that --write prints at the top of
+    a file. DIR is taken to stand in the folder of the policies.
     """
     import json
 
     from receiver.policy.json_schema import ID
     from receiver.policy.json_schema import schema as json_schema
     from receiver.policy.reference import reference as page
+    from receiver.policy.vocabulary import Vocabulary
+    from receiver.probes.catalogue import FACTS
     from receiver.terminal import screen
+    from receiver.trials.policy_test.grammar import POLICY_TEST
+    from remediations.registry import catalogue
 
+    vocabulary = Vocabulary(catalogue(), FACTS)
     if form is Form.MARKDOWN:
-        print(page(), end="")
+        print(page(vocabulary, (POLICY_TEST,)), end="")
         return
-    text = json.dumps(json_schema(), indent=2) + "\n"
+    text = json.dumps(json_schema(vocabulary, (POLICY_TEST,)), indent=2) + "\n"
     if write is None:
         print(text, end="")
         return
@@ -206,4 +229,10 @@ def schema(
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise Failure(f"{error.filename or path}: {error.strerror or error}", code=USAGE) from error
-    screen.out().print(screen.plain(f"{MODELINE}{path}"), soft_wrap=True)
+    # The language server looks from the file that the line stands in, wherever that is opened from.
+    folder, name = write.absolute().parent, write.absolute().name
+    shown = write.parent if write.parent.absolute() == folder else folder
+    console = screen.out()
+    for what, where, above in (("policies", shown, ""), ("tests", shown / "tests", "../")):
+        console.print(screen.plain(f"at the top of {what} in {where}:"), soft_wrap=True)
+        console.print(screen.plain(f"{MODELINE}{above}{name}/{ID}"), soft_wrap=True)

@@ -54,6 +54,6 @@ def _ask(tx: Connection, world: World, stored: StoredPlan) -> None:
     elif progress.state in _STANDS:
         mitigations.set_expiry(tx, stored.plan_id, now + ASK_AGAIN)
         event = ev.MitigationExpired(stored.plan_id, f"{lasted} are over: {stored.plan.summary}")
-        record(world, tx, held, (event,), actor=world.owner, due_at=held.next_due_at)
+        record(world, tx, held, (event,), actor=world.owner, due_at=now)
     else:
         mitigations.set_expiry(tx, stored.plan_id, now + LOOK_AGAIN)

@@ -17,9 +17,27 @@ from typing import Any
 from receiver.policy.complaints import Problem, Severity, did_you_mean
 from receiver.policy.expressions import MAX_CHARACTERS, check_syntax, evaluate
 
-MACROS = ("all", "exists", "exists_one", "filter")
-FUNCTIONS = ("size", "int", "double", "string", "has")
-METHODS = ("startsWith", "endsWith", "contains", "matches", "size")
+# What conditions may use, each with what it gives.
+MACROS: Mapping[str, str] = {
+    "all": "`list.all(x, x > 1)`: whether it holds for every entry",
+    "exists": "`list.exists(x, x > 1)`: whether it holds for one entry or more",
+    "exists_one": "`list.exists_one(x, x > 1)`: whether it holds for exactly one entry",
+    "filter": "`list.filter(x, x > 1)`: the entries for which it holds",
+}
+FUNCTIONS: Mapping[str, str] = {
+    "size": "`size(x)`: how many letters a text has, or entries a list or an object",
+    "int": "`int(x)`: as a whole number",
+    "double": "`double(x)`: as a decimal number",
+    "string": "`string(x)`: as text",
+    "has": "`has(a.b)`: whether there is such a field; naming one that is not there is unknown",
+}
+METHODS: Mapping[str, str] = {
+    "startsWith": '`text.startsWith("a")`: whether it starts so',
+    "endsWith": '`text.endsWith("a")`: whether it ends so',
+    "contains": '`text.contains("a")`: whether it stands in it somewhere',
+    "matches": '`text.matches("a.*")`: whether the pattern is found in it',
+    "size": "`x.size()`: as `size(x)`",
+}
 MAX_BRACKETS = 20
 
 # A condition cannot name a query, probe or fact by one of these.
@@ -46,6 +64,8 @@ TEXTS = _Marker("texts")
 
 _QUOTED = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
 _DANGLING = re.compile(r"&&|\|\||[<>=!]=?|==|[-+*/%?:.(\[,]")
+# A number with a percent sign behind it; where an operand follows, it is the remainder of a division.
+_PERCENT = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)%(?!\s*[\w.(])")
 _WORDS = {"and": "&&", "or": "||", "not": "!"}
 _OTHER_LANGUAGE = re.compile(r"\b(?P<word>and|or|not)\b|(?<![=!<>])(?P<assign>=)(?![=~])|(?P<unequal><>)")
 _FUNCTION_KINDS = {"size": 1, "int": 1, "double": 1.0, "string": ""}
@@ -89,15 +109,29 @@ class Band:
         below = value < self.high or (value == self.high and self.high_included)
         return above and below
 
+    def holds_where(self, other: Band) -> bool:
+        """Whether it holds at every value at which the other does."""
+        low = self.low < other.low or (
+            self.low == other.low and (self.low_included or not other.low_included)
+        )
+        high = self.high > other.high or (
+            self.high == other.high and (self.high_included or not other.high_included)
+        )
+        return low and high
+
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found in one condition: problems, the outermost names it uses, and its plain thresholds."""
+    """What was found in one condition: problems, the outermost names it uses, and its plain thresholds.
+
+    ``against_baseline`` are alternatives such as ``err > baseline.err * 1.2``, with the factor as the number.
+    """
 
     problems: tuple[Problem, ...]
     names: frozenset[str] = frozenset()
     comparisons: tuple[Comparison, ...] = ()
     bands: tuple[Band, ...] = ()
+    against_baseline: tuple[Comparison, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -118,12 +152,20 @@ def check(expression: str, samples: Mapping[str, Any], *, called: str) -> Checke
     except RecursionError:
         return Checked((Problem("CEL: the expression is nested too deeply", "take it apart"),))
     problems = walk.problems
-    if _kind(kind) not in ("bool", "anything") and not problems:
-        problems.append(Problem(f"CEL: the expression gives {_kind(kind)}, not true or false", "compare it"))
+    if kind_name(kind) not in ("bool", "anything") and not problems:
+        problems.append(
+            Problem(f"CEL: the expression gives {kind_name(kind)}, not true or false", "compare it")
+        )
     if not problems:
         problems += _tried(expression, samples, walk)
     comparisons = tuple(_comparisons(tree))
-    return Checked(tuple(problems), frozenset(walk.roots), comparisons, tuple(_bands(tree)))
+    return Checked(
+        tuple(problems),
+        frozenset(walk.roots),
+        comparisons,
+        tuple(_bands(tree)),
+        tuple(_against_baseline(tree)),
+    )
 
 
 class _Unparsed(Exception):
@@ -191,6 +233,8 @@ def _parse(expression: str) -> Any:
 
 
 def _remedy(expression: str) -> str:
+    if (found := _PERCENT.search(expression)) is not None:
+        return f"write {float(found[1]) / 100:g} for {found[0]}"
     if any(_QUOTED.sub("", expression).count(quote) % 2 for quote in "\"'"):
         return "a quote is not closed; in plain YAML, ' #' begins a comment: quote the whole expression"
     return ""
@@ -266,7 +310,7 @@ class _Walk:
             return self.kind(parts[0], bound)
         self._need_bool(parts[0], bound, "?")
         first, second = self.kind(parts[1], bound), self.kind(parts[2], bound)
-        return first if _kind(first) == _kind(second) else ANY
+        return first if kind_name(first) == kind_name(second) else ANY
 
     def _conditionalor(self, node: Any, bound: Mapping[str, Any]) -> Any:
         return self._logical(node, bound, "||")
@@ -283,7 +327,7 @@ class _Walk:
         return True
 
     def _need_bool(self, node: Any, bound: Mapping[str, Any], operator: str) -> None:
-        kind = _kind(self.kind(node, bound))
+        kind = kind_name(self.kind(node, bound))
         if kind not in ("bool", "anything"):
             self._complain(
                 node, f"{operator} needs true or false, this is {kind}", "compare it with something"
@@ -296,7 +340,7 @@ class _Walk:
         operator = _OPERATORS[str(parts[0].data)]
         left = self.kind(parts[0].children[0], bound)
         right = self.kind(parts[1], bound)
-        one, other = _kind(left), _kind(right)
+        one, other = kind_name(left), kind_name(right)
         if "anything" in (one, other):
             return True
         if operator == "in":
@@ -323,7 +367,7 @@ class _Walk:
         operator = _OPERATORS[str(parts[0].data)]
         left = self.kind(parts[0].children[0], bound)
         right = self.kind(parts[1], bound)
-        one, other = _kind(left), _kind(right)
+        one, other = kind_name(left), kind_name(right)
         if "anything" in (one, other):
             return ANY
         if {one, other} == _NUMBERS:
@@ -342,8 +386,8 @@ class _Walk:
             self._need_bool(parts[1], bound, "!")
             return True
         kind = self.kind(parts[1], bound)
-        if _kind(kind) not in (*_NUMBERS, "anything"):
-            self._complain(parts[1], f"- needs a number, this is {_kind(kind)}")
+        if kind_name(kind) not in (*_NUMBERS, "anything"):
+            self._complain(parts[1], f"- needs a number, this is {kind_name(kind)}")
         return kind
 
     def _literal(self, node: Any, bound: Mapping[str, Any]) -> Any:
@@ -412,8 +456,8 @@ class _Walk:
                 field.start_pos, message, did_you_mean(name, map(str, found), of="it has"), length=len(name)
             )
             return ANY
-        if _kind(found) != "anything":
-            self._complain_at(field.start_pos, f"{_kind(found)} has no field {name!r}", length=len(name))
+        if kind_name(found) != "anything":
+            self._complain_at(field.start_pos, f"{kind_name(found)} has no field {name!r}", length=len(name))
         return ANY
 
     def _member_index(self, node: Any, bound: Mapping[str, Any]) -> Any:
@@ -434,11 +478,11 @@ class _Walk:
         if found is TEXTS:
             return ""
         if isinstance(found, list | tuple):
-            if _kind(kind) not in ("a whole number", "anything"):
-                self._complain(index, f"a list is indexed by a whole number, this is {_kind(kind)}")
+            if kind_name(kind) not in ("a whole number", "anything"):
+                self._complain(index, f"a list is indexed by a whole number, this is {kind_name(kind)}")
             return found[0] if found else ANY
-        if not isinstance(found, Mapping) and _kind(found) != "anything":
-            self._complain(index, f"{_kind(found)} cannot be indexed")
+        if not isinstance(found, Mapping) and kind_name(found) != "anything":
+            self._complain(index, f"{kind_name(found)} cannot be indexed")
         return ANY
 
     def _member_dot_arg(self, node: Any, bound: Mapping[str, Any]) -> Any:
@@ -461,8 +505,8 @@ class _Walk:
                 place, f'there is no function "{method}"', did_you_mean(method, known), length=len(method)
             )
             return ANY
-        if method != "size" and _kind(found) not in ("text", "anything"):
-            self._complain_at(place, f"{method} needs text, this is {_kind(found)}", length=len(method))
+        if method != "size" and kind_name(found) not in ("text", "anything"):
+            self._complain_at(place, f"{method} needs text, this is {kind_name(found)}", length=len(method))
         if len(arguments) != (0 if method == "size" else 1):
             self._complain_at(place, f"{method} takes {0 if method == 'size' else 1} arguments")
         return 1 if method == "size" else True
@@ -484,8 +528,8 @@ class _Walk:
             )
             return ANY
         found = self.kind(node.children[0], bound)
-        if _kind(found) not in ("a list", "an object", "anything"):
-            self._complain_at(place, f"{name} needs a list, this is {_kind(found)}", length=len(name))
+        if kind_name(found) not in ("a list", "an object", "anything"):
+            self._complain_at(place, f"{name} needs a list, this is {kind_name(found)}", length=len(name))
         item = found[0] if isinstance(found, list | tuple) and found else ANY
         self._in_macro = True
         self._need_bool(arguments[1], {**bound, variable: item}, name)
@@ -560,7 +604,8 @@ _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _NUMBERS = {"a whole number", "a number"}
 
 
-def _kind(sample: Any) -> str:
+def kind_name(sample: Any) -> str:
+    """The kind of a sample in words, as complaints and the reference name it."""
     if sample is ANY:
         return "anything"
     if sample is TEXTS or isinstance(sample, Mapping):
@@ -665,6 +710,34 @@ def _comparison(node: Any) -> Comparison | None:
         return Comparison(name, operator, number, _start(left))
     if (name := _path(right)) is not None and (number := _number(left)) is not None:
         return Comparison(name, _MIRRORED[operator], number, _start(right))
+    return None
+
+
+def _against_baseline(tree: Any) -> Iterator[Comparison]:
+    """Each alternative that does nothing but compare a name with its own baseline."""
+    for alternative in _split(tree, "conditionalor"):
+        children = [child for child in _inner(alternative).children if child is not None]
+        operator = _OPERATORS.get(str(getattr(children[0], "data", "")), "")
+        if operator not in _MIRRORED or len(children) != 2:
+            continue
+        left, right = children[0].children[0], children[1]
+        for one, sign, other in ((left, operator, right), (right, _MIRRORED[operator], left)):
+            name, times = _path(one), _times(other)
+            if times is not None and times[0] == f"baseline.{name}":
+                yield Comparison(times[0].removeprefix("baseline."), sign, times[1], _start(one))
+
+
+def _times(node: Any) -> tuple[str, float] | None:
+    """``a.b * 1.2`` or ``a.b`` alone, as the path and the factor."""
+    if (path := _path(node)) is not None:
+        return path, 1.0
+    children = [child for child in _inner(node).children if child is not None]
+    if len(children) != 2 or getattr(children[0], "data", "") != "multiplication_mul":
+        return None
+    left, right = children[0].children[0], children[1]
+    for one, other in ((left, right), (right, left)):
+        if (path := _path(one)) is not None and (factor := _number(other)) is not None:
+            return path, factor
     return None
 
 

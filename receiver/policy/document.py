@@ -225,7 +225,7 @@ def slowly(document: Document) -> Document:
         # ruamel.yaml's scanner raises plain errors on some malformed escapes and directives.
         document.complain(0, f"this is no YAML: {_first_line(error)}")
     if document.root is None and not document.complaints:
-        document.complain(0, "the file is empty", "a policy starts with apiVersion: stanch/v1")
+        document.complain(0, "the file is empty", "a file starts with apiVersion: stanch/v1")
     return document
 
 
@@ -386,6 +386,14 @@ def _complain_about_syntax(document: Document, error: MarkedYAMLError) -> None:
     line_start = document.text.rfind("\n", 0, index) + 1
     line = document.text[line_start:].split("\n", 1)[0].rstrip("\r")
     hint = ""
+    opened = error.context_mark if "quoted scalar" in (error.context or "") else None
+    if opened is not None and "unexpected end" in problem:
+        # What ends too early is where the text ends; what to mend is where it began.
+        quote = document.text[opened.index]
+        document.complain(
+            opened.index, f"this is no YAML: the quote {quote} is not closed", f"end it with {quote}"
+        )
+        return
     if document.complaints and document.complaints[-1].line == document.text.count("\n", 0, index) + 1:
         # A tag or an alias on this line is said already, and is why the rest of it cannot be read.
         return

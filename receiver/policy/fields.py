@@ -65,15 +65,18 @@ class Fields:
             self.document.complain(key, f'unknown field "{key.text}" in {self.what}', hint)
         return self
 
-    def node(self, name: str, *, needed: bool = False) -> Node | None:
-        """The value of a key; a needed one that is missing is complained about at the mapping."""
+    def node(self, name: str, *, needed: bool = False, add: str = "") -> Node | None:
+        """The value of a key; a needed one that is missing is complained about at the mapping.
+
+        ``add`` is what should be written there.
+        """
         found = self._entries.get(name)
         if found is None or (isinstance(found[1], ScalarNode) and found[1].is_null and not found[1].broken):
             if found is not None:
                 self.document.complain(found[0], f'field "{name}" in {self.what} has no value')
             elif needed and self.readable:
                 self.document.complain(
-                    self.at, f'field "{name}" is missing in {self.what}', f"add {name}: ..."
+                    self.at, f'field "{name}" is missing in {self.what}', f"add {add or f'{name}: ...'}"
                 )
             return None
         return found[1]
@@ -96,7 +99,8 @@ class Fields:
         if node is None:
             return []
         if not isinstance(node, ListNode):
-            self.wrong(node, name, "a list")
+            hint = f"write [{node.text}]" if isinstance(node, ScalarNode) and node.style == "plain" else ""
+            self.wrong(node, name, "a list", hint)
             return []
         if not node.items and empty is not None:
             self.document.complain(node, f"{self.what}.{name} is empty: {empty}")
@@ -188,9 +192,9 @@ class Fields:
             return default
         return word(self.document, node, f"{self.what}.{name}", kind, instead=instead) or default
 
-    def wrong(self, node: Node, name: str, wanted: str) -> None:
+    def wrong(self, node: Node, name: str, wanted: str, hint: str = "") -> None:
         """Complain that a value is of another kind."""
-        self.document.complain(node, f"{self.what}.{name} must be {wanted}, this is {_kind(node)}")
+        self.document.complain(node, f"{self.what}.{name} must be {wanted}, this is {_kind(node)}", hint)
 
 
 def table(document: Document, node: Node, what: str, *, at: Node | None = None) -> Fields:

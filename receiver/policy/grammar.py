@@ -15,6 +15,7 @@ from receiver.domain.plans import Risk, UndoWhen
 from receiver.domain.severity import Severity
 from receiver.policy.matching import API_VERSIONS
 from receiver.policy.model import Mode
+from receiver.policy.vocabulary import Suggested
 
 
 class Form(StrEnum):
@@ -26,7 +27,9 @@ class Form(StrEnum):
     WHOLE = "whole number"
     YES = "true or false"
     SHARE = "share"
+    COUNT = "whole number, 0 too"
     TEXTS = "list of texts"
+    TEXT_OR_LIST = "text or list of texts"
     WORDS = "list of words"
     MATCHERS = "list of matchers"
     CEL = "CEL condition"
@@ -39,7 +42,10 @@ class Form(StrEnum):
 
 @dataclass(frozen=True)
 class Key:
-    """One key. ``any_name`` stands for every name that the author chooses, such as that of a query."""
+    """One key. ``any_name`` stands for every name that the author chooses, such as that of a query.
+
+    ``suggests`` says which names are likely; others are no mistake of form.
+    """
 
     name: str
     form: Form
@@ -49,6 +55,16 @@ class Key:
     words: tuple[str, ...] = ()
     keys: tuple[Key, ...] = ()
     any_name: bool = False
+    suggests: Suggested | None = None
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A kind of file that others read; its keys stand at the top of the file and not in ``spec``."""
+
+    kind: str
+    purpose: str
+    keys: tuple[Key, ...]
 
 
 def named(name: str, form: Form, meaning: str, *keys: Key) -> Key:
@@ -130,13 +146,13 @@ _DIAGNOSE = table(
         "name of the facts",
         Form.TABLE,
         "One probe.",
-        Key("probe", Form.TEXT, "Which probe.", needed=True),
+        Key("probe", Form.TEXT, "Which probe.", needed=True, suggests=Suggested.PROBE),
     ),
 )
 _PROPOSE = table(
     "propose",
     "What could help, in this order: the first whose condition holds and that no guard objects to.",
-    Key("remediation", Form.TEXT, "Which remediation.", needed=True),
+    Key("remediation", Form.TEXT, "Which remediation.", needed=True, suggests=Suggested.REMEDIATION),
     Key("why", Form.TEXT, "The reason, as the approver reads it.", "nothing"),
     Key("when", Form.CEL, "A condition over the facts and `labels`; unknown is no.", "always"),
     Key(
@@ -151,7 +167,15 @@ _PROPOSE = table(
         "with",
         Form.TABLE,
         "The remediation's parameters; `{{ labels.x }}` in a text looks up a label.",
-        keys=(named("parameter", Form.VALUE, "See the remediation's page."),),
+        keys=(
+            Key(
+                "parameter",
+                Form.VALUE,
+                "See the remediations below.",
+                any_name=True,
+                suggests=Suggested.PARAMETER,
+            ),
+        ),
     ),
     form=Form.LIST,
 )
@@ -164,7 +188,7 @@ _GUARD = table(
     Key("dryRunUnsupported", Form.TEXTS, "Admission webhooks known to refuse dry runs.", "none"),
     table(
         "rules",
-        "Conditions that must hold before acting; unknown is an objection.",
+        "Conditions that must hold before acting, also before an undo; unknown is an objection.",
         Key("cel", Form.CEL, "A condition over the queries, `labels` and `target`.", needed=True),
         Key("message", Form.TEXT, "What a person reads where it does not hold.", needed=True),
         form=Form.LIST,

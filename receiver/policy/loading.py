@@ -31,6 +31,8 @@ from receiver.policy.policy_file import (
 
 API_VERSION = "stanch/v1"
 KINDS = ("Policy", "Correlation", "Approvers", "Limits", "Defaults")
+# What a policy leans on; where one file is read by itself, these of its folder are read with it.
+COMPANIONS = tuple(kind for kind in KINDS if kind != "Policy")
 # Tests may stand beside the policies; they are read by who plays them.
 TEST_KIND = "PolicyTest"
 LATER_KINDS = (

@@ -18,7 +18,7 @@ from receiver.domain.severity import Severity as Level
 from receiver.policy import conditions, matchers, promql, thresholds
 from receiver.policy.approval import DEFAULT_RULES
 from receiver.policy.classification import DEFAULT_LABELS
-from receiver.policy.complaints import Severity, did_you_mean
+from receiver.policy.complaints import Problem, Severity, did_you_mean
 from receiver.policy.conditions import ANY, TEXTS, Checked
 from receiver.policy.document import Document, ListNode, Node, ScalarNode, value_of
 from receiver.policy.fields import Fields, as_written, each, identifier, name, report, table, text, word
@@ -62,6 +62,17 @@ MAX_POINTS = 2000
 # Fewer looks than this in the success window, and one lucky sample decides.
 LOOKS_IN_WINDOW = 4
 
+# Keys that are often written beside their section instead of in it, and stand in no other.
+_BELOW = {
+    "match": ("alerts",),
+    "target": ("kind", "namespace", "name", "namespaces", "names"),
+    "classify": ("severityLabel", *(level.value for level in Level)),
+    "propose": ("remediation",),
+    "guard": ("perTarget", "perPolicy", "minAvailable", "rules"),
+    "approve": (*(risk.value for risk in Risk), "expires", "executeWithin"),
+    "verify": ("success", "within", "regression", "settle", "baseline", "onNoData"),
+}
+
 _ZERO, _SECOND = timedelta(0), timedelta(seconds=1)
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
@@ -73,6 +84,8 @@ _SECRET_VALUE = re.compile(
 _BASELINE_OF = re.compile(r"\bbaseline\s*(?:\.\s*(\w+)|\[\s*[\"'](\w+)[\"']\s*\])")
 _TARGET_FACTS: Mapping[str, Any] = {"apiVersion": "", "kind": "", "metadata": ANY, "spec": ANY, "status": ANY}
 _ORDER = tuple(Risk)
+# A namespace that no policy names.
+_ANOTHER = "some-other-namespace"
 _AUTOMATIC = (Risk.READ_ONLY, Risk.REVERSIBLE)
 
 
@@ -104,6 +117,7 @@ class _Draft:
     queries: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     used: list[Spec] = field(default_factory=list)
+    levels: list[thresholds.Rule] = field(default_factory=list)
 
     @property
     def measured(self) -> dict[str, Any]:
@@ -120,16 +134,19 @@ def read_policy(document: Document, metadata: Fields, spec: Fields, around: Surr
             "escalate": NOT_YET,
             "notify": NOT_YET,
             "correlate": "correlation is a kind of its own: write a file of kind Correlation",
+            **{key: f"indent it under {section}" for section, keys in _BELOW.items() for key in keys},
         },
     )
     draft = _Draft(document, around)
     spec.sharing(_defaults(draft, spec))
     node = metadata.node("name", needed=True)
     called = None if node is None else name(document, node, "metadata.name")
-    spec.node("mode", needed=True)
+    spec.node("mode", needed=True, add=f"mode: {', '.join(list(Mode)[:-1])} or {list(Mode)[-1]}")
     draft.mode = spec.word("mode", Mode, Mode.PROPOSE, instead={"off": 'write "disabled"'})
     match = _match(spec.table("match", needed=True))
-    target = _target(spec.table("target", needed=True))
+    where = spec.table("target", needed=True)
+    target = _target(where)
+    _from_anywhere(where, match, target)
     _queries(draft, spec.table("queries", needed=True))
     classify = _classify(draft, spec.table("classify", needed=True))
     deadline, probes = _diagnose(draft, spec.having("diagnose").table("diagnose"))
@@ -233,6 +250,21 @@ def _target(fields: Fields) -> TargetTemplate:
     return TargetTemplate(kind, namespace, called, namespaces, names)
 
 
+def _from_anywhere(fields: Fields, match: Match, target: TargetTemplate) -> None:
+    """Warn where an alert of any namespace would change a target that always stands in one."""
+    if not match.matchers or not target.namespace or "{{" in target.namespace:
+        return
+    if all(
+        matcher.holds({"namespace": _ANOTHER}) for matcher in match.matchers if matcher.label == "namespace"
+    ):
+        fields.document.complain(
+            fields.key("namespace"),
+            f"an alert of any namespace would change this target in {target.namespace}",
+            f'add namespace="{target.namespace}" to match.alerts',
+            severity=Severity.WARNING,
+        )
+
+
 def _template(fields: Fields, key: str, valid: re.Pattern[str]) -> str:
     said = fields.text(key, needed=True)
     node = fields.node(key)
@@ -304,6 +336,7 @@ def _classify(draft: _Draft, fields: Fields) -> Classify:
             levels[level] = tuple(alternatives)
     if fields.readable and not any(level in fields for level in levels_known):
         draft.document.complain(fields.at, "classify names no level", "add P1: {expr: ..., for: 2m}")
+    draft.levels = rules
     for index, problem in (*thresholds.out_of_order(rules), *thresholds.gaps(rules)):
         report(draft.document, nodes[index], [problem])
     return Classify(levels, _severity_label(fields), every)
@@ -509,11 +542,11 @@ def _approve(draft: _Draft, spec: Fields) -> Mapping[Risk, ApprovalRule]:
         inner = fields.table(risk.value) if risk.value in fields else None
         names = [(None, said) for said in default.groups] if inner is None else _names(inner)
         unknown = [(node, said) for node, said in names if said not in draft.around.approvers]
-        if inner is not None or risk in needed:
-            for node, said in unknown:
-                place = node or (inner.at if inner is not None else spec.key("approve"))
-                hint = did_you_mean(said, draft.around.approvers, of="approvers")
-                fields.document.complain(place, f'"{said}" is not in any Approvers file', hint)
+        if inner is None and risk in needed and unknown:
+            _nobody_named(draft, spec, risk, [said for _, said in names], [said for _, said in unknown])
+        for node, said in unknown if inner is not None else ():
+            hint = did_you_mean(said, draft.around.approvers, of="approvers")
+            fields.document.complain(node or fields.at, f'"{said}" is not in any Approvers file', hint)
         known = [draft.around.approvers[said] for _, said in names if said in draft.around.approvers]
         rule = _rule(inner, default)
         if not unknown:
@@ -528,6 +561,19 @@ def _approve(draft: _Draft, spec: Fields) -> Mapping[Risk, ApprovalRule]:
             in_turn=tuple(dict.fromkeys(approver.groups for approver in known)),
         )
     return rules
+
+
+def _nobody_named(draft: _Draft, spec: Fields, risk: Risk, asked: list[str], unknown: list[str]) -> None:
+    """Complain that a policy leaves it to the default who is asked, and that those are not known here."""
+    known = sorted(draft.around.approvers)
+    missing = " and ".join(f'"{name}"' for name in unknown)
+    spec.document.complain(
+        spec.key("approve"),
+        f"approve.{risk} is missing, so {' and '.join(asked)} are asked by default, "
+        f"and {missing} {'is' if len(unknown) == 1 else 'are'} not in any Approvers file",
+        f"add approve: {{{risk}: {{from: [{known[0] if known else '...'}]}}}}"
+        + ("" if known else ", and a file of kind Approvers"),
+    )
 
 
 def _names(inner: Fields) -> list[tuple[Node | None, str]]:
@@ -586,6 +632,7 @@ def _verify(draft: _Draft, fields: Fields) -> Verification:
         )
     regression = fields.table("regression").known(("expr", "for"))
     bad = _condition(draft, regression, "expr", samples, "query") if "regression" in fields else None
+    _doubts(draft, success, None if good is None else good[1], regression, None if bad is None else bad[1])
     settle = max((spec.settle for spec in draft.used), default=timedelta(minutes=5))
     held = success.duration("for", timedelta(minutes=5), needed=True)
     every = success.duration("every", timedelta(seconds=15), least=_SECOND)
@@ -603,6 +650,22 @@ def _verify(draft: _Draft, fields: Fields) -> Verification:
     )
     _windows(draft, fields, success, regression, verification)
     return verification
+
+
+def _doubts(
+    draft: _Draft, success: Fields, well: Checked | None, regression: Fields, worse: Checked | None
+) -> None:
+    """Warn where the conditions of `verify` could not tell well from ill."""
+    found: list[tuple[Node | None, list[Problem]]] = []
+    if well is not None and well.sound:
+        problems = thresholds.no_bound(well, draft.levels, draft.queries)
+        found.append((success.node("expr"), problems or thresholds.well_when_ill(well, draft.levels)))
+    if worse is not None and worse.sound:
+        problems = thresholds.no_bound(worse, draft.levels, draft.queries)
+        found.append((regression.node("expr"), problems + thresholds.better_taken_for_worse(worse)))
+    for node, problems in found:
+        if isinstance(node, ScalarNode):
+            report(draft.document, node, problems)
 
 
 def _most_of(window: timedelta, every: timedelta) -> int:

@@ -30,6 +30,7 @@ FUNCTIONS = (
 # fmt: on
 _MANY_KEPT = frozenset({"topk", "bottomk", "count_values", "limitk", "limit_ratio"})
 _PAIRS = {")": "(", "]": "[", "}": "{"}
+_EQUAL = promql_parser.MatchOp.Equal
 _QUOTED = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|`[^`]*`")
 
 
@@ -64,6 +65,36 @@ def check(query: str) -> list[Problem]:
             )
         ]
     return []
+
+
+def metrics_of(query: str) -> frozenset[str] | None:
+    """The names of the metrics that it reads; None where a selector leaves the name open."""
+    found: set[str] = set()
+    waiting = [_tree(query)]
+    while waiting:
+        tree = waiting.pop()
+        match tree:
+            case promql_parser.VectorSelector():
+                exact = {one.name: one.value for one in tree.matchers.matchers if one.op == _EQUAL}
+                name = tree.name or exact.get("__name__")
+                if not name:
+                    return None
+                found.add(name)
+            case promql_parser.BinaryExpr():
+                waiting += [tree.lhs, tree.rhs]
+            case promql_parser.AggregateExpr():
+                waiting += [tree.expr, *([] if tree.param is None else [tree.param])]
+            case promql_parser.Call():
+                waiting += list(tree.args)
+            case promql_parser.MatrixSelector():
+                waiting.append(tree.vector_selector)
+            case promql_parser.ParenExpr() | promql_parser.UnaryExpr() | promql_parser.SubqueryExpr():
+                waiting.append(tree.expr)
+            case promql_parser.NumberLiteral() | promql_parser.StringLiteral():
+                pass
+            case _:
+                return None
+    return frozenset(found)
 
 
 def is_ratio(query: str) -> bool:

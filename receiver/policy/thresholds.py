@@ -1,4 +1,5 @@
-"""Do the numbers of `classify` make sense together? Order of the levels, gaps between bands, units.
+"""Do the numbers of a policy make sense together? Order of the levels, gaps between bands, units, and whether
+`verify` can tell well from ill.
 
 Looks at the plain comparisons of conditions already checked; anything cleverer is left to its author.
 """
@@ -110,4 +111,48 @@ def wrong_units(checked: Checked, queries: Mapping[str, str]) -> list[Problem]:
         else:
             continue
         found.append(Problem(message, hint, comparison.offset, len(comparison.name), Severity.WARNING))
+    return found
+
+
+def well_when_ill(success: Checked, rules: Iterable[Rule]) -> list[Problem]:
+    """Where success holds at every value that makes a level: it points the wrong way."""
+    for rule in rules:
+        for ill in rule.checked.bands:
+            for well in success.bands:
+                if well.name == ill.name and well.holds_where(ill):
+                    message = f"success holds wherever {rule.level} does: both point the same way"
+                    hint = f"say at which {well.name} it is well again"
+                    return [Problem(message, hint, well.offset, len(well.name), Severity.WARNING)]
+    return []
+
+
+def no_bound(checked: Checked, rules: Iterable[Rule], queries: Mapping[str, str]) -> list[Problem]:
+    """Bounds of a ratio at which it always is, or never.
+
+    A quotient is taken for one where `classify` does: load by the number of processors is well below 1.
+    """
+    shares = {one.name for rule in rules for one in rule.checked.comparisons if 0 < one.number < 1}
+    found: list[Problem] = []
+    for one in checked.comparisons:
+        # More than 1 and up to 100 is taken for a percentage already.
+        beyond = one.number > 100 or (one.number == 1 and one.operator in ("<", "<=", ">"))
+        if beyond and one.name in shares and promql.is_ratio(queries.get(one.name, "")):
+            so = "nearly always" if one.operator.startswith("<") else "never"
+            message = f"{one.name} is a ratio between 0 and 1: {one.operator} {one.number:g} is {so} so"
+            hint = "write a bound below 1, such as 0.01"
+            found.append(Problem(message, hint, one.offset, len(one.name), Severity.WARNING))
+    return found
+
+
+def better_taken_for_worse(regression: Checked) -> list[Problem]:
+    """Where what is better than before counts as worse than before."""
+    found: list[Problem] = []
+    for one in regression.against_baseline:
+        upwards = one.operator.startswith(">")
+        if one.number < 1 if upwards else one.number > 1:
+            message = (
+                f"{one.name} {one.operator} {one.number:g} times its baseline holds where it got better too"
+            )
+            hint = f"write baseline.{one.name} * {1.2 if upwards else 0.8:g}"
+            found.append(Problem(message, hint, one.offset, len(one.name), Severity.WARNING))
     return found

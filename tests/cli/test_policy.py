@@ -41,12 +41,69 @@ def test_programs_get_the_same_as_json(nowhere: Stanch, tmp_path: Path) -> None:
     assert {"file", "line", "column", "severity", "message"} <= set(told["complaints"][0])
 
 
-def test_nothing_to_check_is_wrong_usage(nowhere: Stanch, tmp_path: Path) -> None:
+UNREADABLE = {
+    "no such folder": ("none", "none: there is no such file or folder"),
+    "no text": (".", "binary.yaml: it is not UTF-8 text"),
+}
+COMMANDS = {
+    "check": ("check", "PATH"),
+    "list": ("list", "PATH"),
+    "diff": ("diff", "PATH", "PATH"),
+    "test": ("test", "PATH"),
+    "replay": ("replay", "PATH", "--against", "PATH", "--journal", "-"),
+}
+
+
+@pytest.mark.parametrize(("path", "said"), UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_every_command_says_the_same_of_a_file_that_cannot_be_read(
+    nowhere: Stanch, tmp_path: Path, command: tuple[str, ...], path: str, said: str
+) -> None:
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
-    for path in (tmp_path / "none", tmp_path / "binary.yaml"):
-        assert nowhere("policy", "check", str(path)).exit_code == 2
-    (tmp_path / "binary.yaml").unlink()
-    assert nowhere("policy", "check", str(tmp_path)).exit_code == 2
+    asked = [str(tmp_path / path) if word == "PATH" else word for word in command]
+    result = nowhere("policy", *asked)
+    assert (result.exit_code, f"{tmp_path}/{said}" in result.stderr.replace("\n", "")) == (2, True), (
+        result.stderr
+    )
+
+
+def test_nothing_to_check_is_wrong_usage(nowhere: Stanch, tmp_path: Path) -> None:
+    for command in ("check", "list"):
+        result = nowhere("policy", command, str(tmp_path))
+        assert (result.exit_code, "there is no YAML file" in result.stderr) == (2, True)
+
+
+def test_one_policy_of_a_folder_is_checked_and_listed_with_its_approvers(nowhere: Stanch, pack: Path) -> None:
+    one = str(pack / "inc-001-high-error-rate.yaml")
+    for command in ("check", "list"):
+        result = nowhere("policy", command, one)
+        assert result.exit_code == 0, result.output
+
+
+def test_warnings_are_counted_beside_well_and_told_before_a_test_is_played(
+    nowhere: Stanch, pack: Path
+) -> None:
+    policy = pack / "inc-001-high-error-rate.yaml"
+    policy.write_text(policy.read_text().replace("expr: err < 0.01,", "expr: err < 2,"))
+    said = "err is a ratio between 0 and 1 and is compared with 2"
+    checked = nowhere("policy", "check", str(pack))
+    assert (checked.exit_code, said in checked.stdout) == (0, True)
+    assert "all is well, but for 1 warning: policies 1" in checked.stdout
+    assert said in nowhere("policy", "test", str(pack), "--run", "is bad").stdout
+    told = json.loads(nowhere("policy", "test", str(pack), "--run", "is bad", "-o", "json").stdout)
+    assert (told["ok"], [one["severity"] for one in told["complaints"]]) == (True, ["warning"])
+
+
+def test_a_test_of_a_misspelt_kind_is_neither_checked_nor_played_in_silence(
+    nowhere: Stanch, pack: Path
+) -> None:
+    story = pack / "tests" / "story.yaml"
+    story.write_text(TESTS.replace("kind: PolicyTest", "kind: PolicyTests"))
+    for command, code in (("check", 1), ("test", 2)):
+        result = nowhere("policy", command, str(pack))
+        assert result.exit_code == code, result.output
+        assert f'{story}:2:7: error: kind "PolicyTests" is not known' in result.stdout
+        assert 'did you mean "PolicyTest"?' in result.stdout
 
 
 TESTS = """\
@@ -129,6 +186,7 @@ def test_too_little_coverage_ends_with_one_and_says_where(nowhere: Stanch, pack:
     below = nowhere("policy", "test", str(pack), "--run", "is bad", "--fail-under", "50")
     assert below.exit_code == 1
     assert "coverage is 25 %; 50 % are asked for" in below.stdout
+    assert "coverage counts every rule of these policies" in below.stdout
     enough = nowhere("policy", "test", str(pack), "--run", "is bad", "--coverage", "--fail-under", "5")
     assert enough.exit_code == 0, enough.output
     policy = pack / "inc-001-high-error-rate.yaml"

@@ -59,9 +59,16 @@ def test_what_got_looser_can_fail_a_pull_request(nowhere: Stanch, tmp_path: Path
 
 
 def test_the_schema_is_written_with_the_line_that_an_editor_needs(nowhere: Stanch, tmp_path: Path) -> None:
-    result = nowhere("policy", "schema", "--write", str(tmp_path / "new"))
-    path = tmp_path / "new" / "policy.v1.schema.json"
-    assert result.stdout.strip() == f"# yaml-language-server: $schema={path}"
+    result = nowhere("policy", "schema", "--write", str(tmp_path / ".stanch"))
+    path = tmp_path / ".stanch" / "policy.v1.schema.json"
+    # The language server resolves it from the file that it stands in.
+    of_policies, of_tests = (
+        line.removeprefix("# yaml-language-server: $schema=")
+        for line in result.stdout.splitlines()
+        if line.startswith("#")
+    )
+    assert (tmp_path / of_policies).resolve() == (tmp_path / "tests" / of_tests).resolve() == path
+    assert (of_policies, of_tests) == (f".stanch/{path.name}", f"../.stanch/{path.name}")
     Draft202012Validator.check_schema(json.loads(path.read_text(encoding="utf-8")))
     assert json.loads(nowhere("policy", "schema").stdout)["title"] == "Stanch policy file"
 

@@ -34,7 +34,7 @@ metadata: {name: NAME}
 spec:
   mode: propose
   defaults: careful
-  match: {alerts: ['alertname="Sick"']}
+  match: {alerts: ['alertname="Sick"', namespace=shop]}
   target: {kind: Deployment, namespace: shop, name: NAME}
   queries: {err: max(errors)}
   classify: {P1: {expr: err > 0.2}}

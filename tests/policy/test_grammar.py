@@ -12,11 +12,12 @@ from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
 from receiver.packaged import policies, read_files
-from receiver.policy import grammar
+from receiver.policy import conditions, grammar
 from receiver.policy.fields import Fields
 from receiver.policy.json_schema import schema
 from receiver.policy.loading import load
 from receiver.policy.reference import reference
+from receiver.policy.vocabulary import Suggested, Vocabulary, facts_of
 from receiver.probes.catalogue import FACTS
 from remediations.registry import catalogue
 
@@ -92,6 +93,7 @@ metadata: {name: us}
 spec: {rules: [{alerts: ['app="a"'], by: [namespace, app|job], reopen: 2h}]}
 """,
 }
+NAMES = Vocabulary(catalogue(), FACTS)
 # The loader reads these by their author's own names.
 CHOSEN = {
     "queries",
@@ -106,7 +108,7 @@ def parsed(text: str) -> Any:
 
 
 def complaints(document: Any) -> list[str]:
-    return [error.message for error in Draft202012Validator(schema()).iter_errors(document)]
+    return [error.message for error in Draft202012Validator(schema(NAMES)).iter_errors(document)]
 
 
 def asked_for(files: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
@@ -193,14 +195,51 @@ def test_the_schema_finds_what_an_editor_should_underline(path: tuple[str, ...],
 
 
 def test_the_schema_itself_is_sound() -> None:
-    Draft202012Validator.check_schema(json.loads(json.dumps(schema())))
+    Draft202012Validator.check_schema(json.loads(json.dumps(schema(NAMES))))
 
 
 def test_the_reference_names_every_key_of_every_kind() -> None:
-    page = reference()
+    page = reference(NAMES)
     for kind, keys in grammar.KINDS.items():
         assert f"## {kind}" in page
         for what, below in grammar.tables(keys, "spec"):
             assert f"### `{what}`" in page
             for key in below:
                 assert f"`{key.name}`" in page or f"_{key.name}_" in page
+
+
+def test_the_schema_suggests_the_names_there_are_and_takes_others() -> None:
+    document = parsed(EVERY_KEY["policy.yaml"])
+    document["spec"]["propose"][0] |= {"remediation": "plugin.cure", "with": {"depth": 3}}
+    document["spec"]["diagnose"]["rollout"]["probe"] = "plugin-probe"
+    assert complaints(document) == []
+    text = json.dumps(schema(NAMES))
+    for name in (*catalogue(), *FACTS):
+        assert f'"{name}"' in text
+    assert '"properties": {"to": ' in text
+
+
+def test_the_reference_names_every_probe_remediation_and_function() -> None:
+    page = reference(NAMES)
+    for name in (*NAMES.names(Suggested.PROBE), *NAMES.names(Suggested.REMEDIATION)):
+        assert f"### `{name}`" in page
+    for parameter in NAMES.names(Suggested.PARAMETER):
+        assert f"| `{parameter}` |" in page
+    for facts in FACTS.values():
+        for fact in facts_of(facts):
+            assert f"| `{fact.path}` | {fact.kind} |" in page
+    for name in (*conditions.FUNCTIONS, *conditions.METHODS, *conditions.MACROS):
+        assert re.search(rf"`(\w+\.)?{name}\(", page)
+
+
+# Names that stand in for the examples of the page: what each says must be a condition.
+EXAMPLES = {"x": "12", "text": "abc", "list": [2], "a": {"b": 1.0}, "err": 1.0, "rollout": {"paused": True}}
+
+
+@pytest.mark.parametrize("name", [*conditions.FUNCTIONS, *conditions.METHODS, *conditions.MACROS])
+def test_every_function_of_the_reference_can_be_written_as_shown(name: str) -> None:
+    for known in (conditions.FUNCTIONS, conditions.METHODS, conditions.MACROS):
+        if name in known:
+            shown = known[name].split("`")[1]
+            found = conditions.check(f"size(string({shown} == {shown})) > 0", EXAMPLES, called="name")
+            assert [problem.message for problem in found.problems] == []

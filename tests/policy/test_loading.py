@@ -82,6 +82,19 @@ ERRORS: dict[str, tuple[str, str, str]] = {
     "a budget of zero": ("count: 1, per: 2h", "count: ⟦0⟧, per: 2h", "it must be 1 to"),
     "a count that is text": ("minSamples: 16", "minSamples: ⟦many⟧", "must be a whole number"),
     "no data as success": ("onNoData: inconclusive", "onNoData: ⟦success⟧", "no data is never a success"),
+    "a key beside its section": (
+        '    alerts: [alertname="HighErrorRate"]\n    for: 1m\n',
+        '  ⟦alerts⟧: [alertname="HighErrorRate"]\n',
+        "indent it under match",
+    ),
+    "a level beside its section": ("    P2: {expr", "  ⟦P2⟧: {expr", "indent it under classify"),
+    "one name for a list": ("from: [sre]", "from: ⟦sre⟧", "write [sre]"),
+    "no mode, with the words": ("  mode: propose\n", "", "add mode: disabled, shadow, propose or auto"),
+    "a quote that is opened and not closed": (
+        "why: it began",
+        'why: ⟦"it began',
+        'this is no YAML: the quote " is not closed',
+    ),
     # match and target
     "no matcher": ('[alertname="HighErrorRate"]', "⟦[]", "it would match every alert"),
     "a matcher without operator": ('alertname="HighErrorRate"', "⟦alertname⟧", "is no matcher"),
@@ -146,6 +159,8 @@ ERRORS: dict[str, tuple[str, str, str]] = {
     "an empty query": ("traffic: sum(rate(requests_total[5m]))", 'traffic: ⟦" "', "the query is empty"),
     "and for &&": ("hasEarlier && roll", "hasEarlier ⟦and⟧ roll", "is no operator"),
     "not for !": ("when: rollout.hasEarlier", "when: ⟦not⟧ rollout.hasEarlier", "is no operator"),
+    "20% for 0.20": ("err > 0.20 ||", "err > 20% ⟦||", "write 0.2 for 20%"),
+    "2.5% for 0.025": ("err < 0.01,", "err < 2.5%⟦,", "write 0.025 for 2.5%"),
     "= for ==": ("err < 0.01", "err ⟦=⟧ 0.01", "is no operator"),
     "a condition that ends too early": ("err < 0.01,", "err <⟦,", "ends too early"),
     "a condition with something extra": (
@@ -297,6 +312,48 @@ WARNINGS: dict[str, tuple[str, str, str]] = {
         "err < baseline.err,",
         "cannot tell whether an earlier",
     ),
+    "alerts of any namespace for a target in one": (
+        'namespace: "{{ labels.namespace }}"',
+        "⟦namespace⟧: shop",
+        "an alert of any namespace would change this target in shop",
+    ),
+    "a namespace that is only not another": (
+        '"HighErrorRate"]\n    for: 1m\n  target:\n'
+        '    kind: Deployment\n    namespace: "{{ labels.namespace }}"',
+        '"HighErrorRate", namespace!=dev]\n  target:\n    kind: Deployment\n    ⟦namespace⟧: shop',
+        "an alert of any namespace",
+    ),
+    "a success that holds while it is ill": (
+        "success: {expr: err < 0.01,",
+        "success: {expr: ⟦err⟧ > 0.01,",
+        "success holds wherever P0 does: both point the same way",
+    ),
+    "a success of one of two that holds while it is ill": (
+        "success: {expr: err < 0.01,",
+        "success: {expr: err < 0.01 || ⟦p95⟧ > 1,",
+        "success holds wherever P1 does",
+    ),
+    "a ratio below one as success": (
+        "success: {expr: err < 0.01,",
+        "success: {expr: p95 < 1 && ⟦err⟧ < 1,",
+        "err is a ratio between 0 and 1: < 1 is nearly always so",
+    ),
+    "a ratio above one as regression": ("err > baseline.err * 1.2", "⟦err⟧ > 1", "> 1 is never so"),
+    "less than before as regression": (
+        "err > baseline.err * 1.2",
+        "⟦err⟧ > baseline.err * 0.2",
+        "err > 0.2 times its baseline holds where it got better too",
+    ),
+    "less than before the other way round": (
+        "err > baseline.err * 1.2",
+        "0.5 * baseline.err <= ⟦err⟧ || p95 > 9",
+        "err >= 0.5 times its baseline",
+    ),
+    "more than before where less is worse": (
+        "err > baseline.err * 1.2",
+        "⟦traffic⟧ < baseline.traffic * 1.2",
+        "traffic < 1.2 times its baseline",
+    ),
     "anchors in a pattern": ('[alertname="HighErrorRate"]', "['a=~\"⟦^x$⟧\"']", "anchored already"),
     "a field that the API leaves out": (
         "traffic > 1.0",
@@ -346,6 +403,41 @@ def test_the_good_policy_loads_without_a_complaint(good: str, loader: Loader) ->
     assert loaded.complaints == ()
     assert loaded.policies is not None
     assert [policy.name for policy in loaded.policies.policies] == ["bad-release"]
+
+
+@pytest.mark.parametrize("matcher", ["namespace=shop", "'namespace=~\"shop|\"'"])
+def test_a_matcher_may_hold_the_alerts_to_the_targets_namespace(
+    good: str, loader: Loader, matcher: str
+) -> None:
+    text = good.replace('"{{ labels.namespace }}"', "shop").replace(
+        '"HighErrorRate"', f'"HighErrorRate", {matcher}'
+    )
+    assert loader(text).complaints == ()
+
+
+# What looks like one of the doubts above and is none.
+NO_DOUBTS = {
+    "a bound below the mildest level": ("err < 0.01,", "err < 0.04,"),
+    "a bound between two levels": ("err < 0.01,", "err < 0.10,"),
+    "an upper bound beside others": ("err < 0.01,", "err < 0.01 && traffic > 0.2,"),
+    "a band": ("err < 0.01,", "p95 > 0.01 && p95 < 0.5,"),
+    "everything available": ("err < 0.01,", "err < 0.01 && up >= 1,"),
+    "a load that no level takes for a share": ("err < 0.01,", "load < 1,"),
+    "as much as before": ("err > baseline.err * 1.2", "err > baseline.err"),
+    "less traffic than before": ("err > baseline.err * 1.2", "traffic < baseline.traffic * 0.5"),
+    "half of before beside something else": (
+        "err > baseline.err * 1.2",
+        "err > baseline.err * 0.5 && p95 > baseline.p95 * 2.0",
+    ),
+    "another's baseline": ("err > baseline.err * 1.2", "p95 > baseline.err * 0.5"),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), NO_DOUBTS.values(), ids=NO_DOUBTS.keys())
+def test_no_doubt_is_raised_about_what_may_be_meant(good: str, loader: Loader, old: str, new: str) -> None:
+    more = "    up: sum(ready) / sum(wanted)\n    load: sum(load) / count(cpus)\n    traffic:"
+    text = good.replace("    traffic:", more).replace(old, new)
+    assert [str(one) for one in loader(text).complaints] == []
 
 
 def test_all_mistakes_of_all_files_come_at_once(loader: Loader) -> None:
@@ -423,9 +515,37 @@ def test_single_users_are_not_yet_approvers(loader: Loader) -> None:
 def test_default_rules_need_their_approvers_too(good: str, loader: Loader) -> None:
     text = good.replace("    disruptive: {from: [sre], count: 1}\n", "")
     few = "apiVersion: stanch/v1\nkind: Approvers\nspec:\n  sre: {groups: [sre]}\n"
-    assert [c.message for c in loader(text, approvers=few).errors] == [
-        '"oncall" is not in any Approvers file'
-    ]
+    (complaint,) = loader(text, approvers=few).errors
+    assert complaint.message == (
+        "approve.disruptive is missing, so oncall and sre are asked by default, "
+        'and "oncall" is not in any Approvers file'
+    )
+    assert complaint.hint == "add approve: {disruptive: {from: [sre]}}"
+
+
+def test_where_nobody_is_named_and_nobody_known_both_are_to_be_added(good: str, loader: Loader) -> None:
+    text = re.sub(r"  approve:\n(?:    .*\n)+", "", good)
+    (complaint,) = loader(text, approvers="apiVersion: stanch/v1\nkind: Approvers\nspec: {}\n").errors
+    assert (complaint.line, complaint.message.count("not in any")) == (4, 1)
+    assert complaint.hint == ("add approve: {disruptive: {from: [...]}}, and a file of kind Approvers")
+
+
+def test_a_section_that_is_misspelt_hides_no_mistake_of_another(good: str, loader: Loader) -> None:
+    for section in (
+        "match",
+        "target",
+        "queries",
+        "classify",
+        "diagnose",
+        "propose",
+        "guard",
+        "verify",
+        "undo",
+    ):
+        text = good.replace(f"  {section}:", f"  {section}x:").replace("from: [sre]", "from: [nobody]")
+        said = [one.message for one in loader(text.replace("monitor: 15m", "monitor: 15")).errors]
+        assert '"nobody" is not in any Approvers file' in said, section
+        assert "spec.monitor has no unit" in said, section
 
 
 def test_the_model_carries_the_groups_behind_the_names(good: str, loader: Loader) -> None:

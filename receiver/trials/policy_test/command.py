@@ -10,12 +10,14 @@ from pathlib import Path
 
 from receiver.domain.errors import PermanentError
 from receiver.packaged import policies as packaged_policies
+from receiver.packaged import unreadable
+from receiver.policy.complaints import Complaint
 from receiver.policy.document import read
 from receiver.policy.model import Policy
 from receiver.terminal import screen
 from receiver.trials.policy_test.coverage import Covered, covered, percent
 from receiver.trials.policy_test.evaluating import PromQL
-from receiver.trials.policy_test.folder import Opened, open_file, test_files
+from receiver.trials.policy_test.folder import Opened, open_file, strays, test_files
 from receiver.trials.policy_test.progress import Progress
 from receiver.trials.policy_test.reporting import (
     as_json,
@@ -34,6 +36,8 @@ EVALUATED_BY = {
     PromQL.PROMETHEUS: "input_series: evaluated by a real Prometheus",
 }
 
+COUNTS_ALL = "coverage counts every rule of these policies, also what only tests left out by --run reach"
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -50,13 +54,13 @@ class Asked:
 
 def main(asked: Asked) -> int:
     """Play what was asked for; the exit code. Raises PermanentError where there is nothing to play."""
-    opened = _open(asked)
-    complaints = list(dict.fromkeys(complaint for file in opened for complaint in file.complaints))
-    if not all(file.sound for file in opened):
+    opened, left_over = _open(asked)
+    complaints = list(dict.fromkeys([*(one for file in opened for one in file.complaints), *left_over]))
+    for complaint in complaints if asked.output == "text" else ():
+        screen.out().print(screen.plain(str(complaint), lines=True), soft_wrap=True)
+    if left_over or not all(file.sound for file in opened):
         if asked.output == "json":
-            screen.print_json({"ok": False, "complaints": [complaint.as_json() for complaint in complaints]})
-        for complaint in complaints if asked.output == "text" else ():
-            screen.out().print(screen.plain(str(complaint), lines=True), soft_wrap=True)
+            screen.print_json({"ok": False, "complaints": _as_json(complaints)})
         return USAGE
     tests = chosen(opened, asked.run)
     if not tests:
@@ -64,7 +68,7 @@ def main(asked: Asked) -> int:
     with Progress(len(tests)) as progress:
         results = asyncio.run(run(tests, promql=asked.promql, told=progress.played))
     coverage = _coverage(opened, results) if asked.coverage or asked.fail_under is not None else None
-    _show(asked, results, coverage)
+    _show(asked, results, coverage, complaints)
     if asked.junit is not None:
         _write(asked.junit, as_junit(results))
     return PASSED if _all_passed(results) and not _below(asked, coverage) else FAILED
@@ -97,27 +101,37 @@ def _below(asked: Asked, coverage: Sequence[Covered] | None) -> bool:
     return asked.fail_under is not None and percent(coverage or ()) < asked.fail_under
 
 
-def _open(asked: Asked) -> list[Opened]:
+def _open(asked: Asked) -> tuple[list[Opened], tuple[Complaint, ...]]:
+    """The files of tests, and complaints about what stands among them and is none."""
     try:
         re.compile(asked.run or "")
     except re.error as error:
         raise PermanentError(f"--run {asked.run!r} is no pattern: {error}") from error
     try:
         paths = asked.paths or (packaged_policies(),)
-        files = test_files(paths)
-        if not files:
-            raise PermanentError(f"there is no file of tests in {', '.join(str(path) for path in paths)}")
-        return [open_file(file) for file in files]
-    except UnicodeDecodeError as error:
-        raise PermanentError("a file is not UTF-8 text") from error
+        opened = [open_file(file) for file in test_files(paths)]
+        left_over = strays(paths, opened)
     except OSError as error:
-        raise PermanentError(f"{error.filename}: {error.strerror or error}") from error
+        raise PermanentError(unreadable(error)) from error
+    if not opened and not left_over:
+        raise PermanentError(f"there is no file of tests in {', '.join(str(path) for path in paths)}")
+    return opened, left_over
 
 
-def _show(asked: Asked, results: Sequence[Result], coverage: Sequence[Covered] | None) -> None:
+def _as_json(complaints: Sequence[Complaint]) -> list[dict[str, str | int]]:
+    return [complaint.as_json() for complaint in complaints]
+
+
+def _show(
+    asked: Asked,
+    results: Sequence[Result],
+    coverage: Sequence[Covered] | None,
+    warnings: Sequence[Complaint],
+) -> None:
     if asked.output == "json":
         told = {
             "ok": _all_passed(results) and not _below(asked, coverage),
+            "complaints": _as_json(warnings),
             "promql": asked.promql.value,
             "tests": as_json(results),
         }
@@ -129,6 +143,8 @@ def _show(asked: Asked, results: Sequence[Result], coverage: Sequence[Covered] |
         console.print(screen.plain(line, style), soft_wrap=True)
     for line in coverage_text(coverage or ()):
         console.print(screen.plain(line), soft_wrap=True)
+    if coverage is not None and asked.run is not None:
+        console.print(screen.plain(COUNTS_ALL, "dim"), soft_wrap=True)
     if any(result.test.input_series and not result.played.skipped for result in results):
         console.print(screen.plain(EVALUATED_BY[asked.promql], "dim"), soft_wrap=True)
     console.print(screen.plain(summary(results), "bold green" if _all_passed(results) else "bold red"))

@@ -16,7 +16,7 @@ from receiver.domain.alerts import parse_time
 from receiver.policy.complaints import did_you_mean
 from receiver.policy.document import Document, ListNode, MapNode, Node, ScalarNode
 from receiver.policy.fields import Fields, report, table, text
-from receiver.policy.loading import API_VERSION
+from receiver.policy.loading import API_VERSION, TEST_KIND
 from receiver.trials.policy_test.expecting import expectation
 from receiver.trials.policy_test.happening import alert, answer, change
 from receiver.trials.policy_test.model import (
@@ -45,11 +45,13 @@ KEYS = ("name", *SETTING, "patch", *(saying.value for saying in Saying), "expect
 class Known:
     """What a test may refer to; ``queries`` None where the policies themselves cannot be read.
 
+    ``metrics`` are those that the queries read; None where that is not known of each.
     ``objects`` fetches a cluster file by its path as written: its objects, or why there are none.
     """
 
     remediations: Collection[str]
     queries: Collection[str] | None
+    metrics: Collection[str] | None
     objects: Callable[[str], tuple[JsonObject, ...] | str]
 
 
@@ -67,6 +69,9 @@ def read_tests(document: Document, known: Known) -> PolicyTestFile:
         return PolicyTestFile(document.file, ())
     outer = table(document, document.root, "the file")
     outer.known(("apiVersion", "kind", "metadata", "policies", "defaults", "tests"))
+    kind = outer.node("kind", needed=True)
+    if kind is not None and outer.text("kind") not in (None, TEST_KIND):
+        document.complain(kind, "this is no file of tests", f'did you mean "{TEST_KIND}"?')
     version, node = outer.text("apiVersion", needed=True), outer.node("apiVersion")
     if version not in (None, API_VERSION) and node is not None:
         document.complain(node, f"apiVersion {version!r} is not known", f"write {API_VERSION}")
@@ -153,6 +158,10 @@ class _Reader:
             return ()
         found: list[JsonObject] = []
         for item in node.items if isinstance(node, ListNode) else (node,):
+            if isinstance(item, MapNode):
+                hint = "put the objects into a file, and write its name"
+                self._document.complain(item, "cluster names a file, these are objects", hint)
+                continue
             said = text(self._document, item, "cluster")
             objects = () if said is None else self._known.objects(said)
             if isinstance(objects, str):
@@ -186,6 +195,10 @@ class _Reader:
         name, labels, problems = labelled(said) if said is not None else ("", {}, [])
         if isinstance(node, ScalarNode):
             report(self._document, node, problems)
+            known = self._known.metrics
+            if name and known is not None and name not in known:
+                hint = did_you_mean(name, known, of="they read")
+                self._document.complain(node, f"no query of the policies reads {name}", hint)
         values = fields.node("values", needed=True)
         series = Series((), interval) if values is None else self._values(values, "values", interval)
         return InputSeries(name, labels, series)

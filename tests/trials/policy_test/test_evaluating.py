@@ -47,7 +47,7 @@ def test_without_a_prometheus_those_tests_are_skipped_with_the_reason_and_the_ot
     monkeypatch.setenv("PATH", "")
     path = write("""
         - name: with series
-          input_series: [{series: 'up{job="a"}', values: "1x100"}]
+          input_series: [{series: 'probe_success{job="a"}', values: "1x100"}]
           expect: [{at: 55m, severity: P1}]
         - name: without
           expect: [{at: 55m, severity: P1}]

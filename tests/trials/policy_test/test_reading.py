@@ -16,6 +16,7 @@ GOOD = """\
     clock: "2026-03-02T02:00:00Z"
     interval: 1m
     queries: {err: "0.35x100"}
+    input_series: [{series: 'gl_errors_total{app="a"}', values: "0+1x10"}]
     afterWrite: {queries: {err: "0x10"}}
     alerts:
       - {at: 5m, until: 20m, labels: {alertname: A}, annotations: {summary: s}}
@@ -26,6 +27,29 @@ GOOD = """\
       - {at: 7m, by: carol, groups: [sre], reason: why}
     expect:
       - {at: 8m, severity: P1, proposed: deployment.rollback}
+"""
+POLICY = """\
+apiVersion: stanch/v1
+kind: Policy
+metadata: {name: p}
+spec:
+  mode: shadow
+  match: {alerts: [alertname=A, namespace=shop]}
+  target: {kind: Deployment, namespace: shop, name: api}
+  queries:
+    err: >-
+      QUERY
+  classify: {P1: {expr: err > 0.2}}
+  verify: {success: {expr: err < 0.1, for: 5m}}
+"""
+STORY = """\
+apiVersion: stanch/v1
+kind: PolicyTest
+policies: [policy.yaml]
+tests:
+  - name: a story
+    input_series: [{series: SERIES, values: "1x10"}]
+    expect: [{at: 1m, incidents: 0}]
 """
 # id in words: (what is replaced in the good file, by what, and a part of what is said about it)
 MISTAKES: dict[str, tuple[str, str, str]] = {
@@ -46,6 +70,11 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "a clock without a zone": ('clock: "2026-03-02T02:00:00Z"', 'clock: ⟦"2026-03-02"⟧', "is no time"),
     "an interval of nothing": ("interval: 1m", "interval: ⟦0s⟧", "at least"),
     "a query that no policy has": ('{err: "0.35', '{⟦eror⟧: "0.35', 'no policy has a query "eror"'),
+    "a series that no query reads": (
+        "'gl_errors_total{",
+        "⟦'gl_eror_total{",
+        "no query of the policies reads gl_eror_total",
+    ),
     "values that are none": ('"0.35x100"', '"0.35x100 ⟦twelve⟧"', "'twelve' is no series of values"),
     "values that are a number": ('err: "0.35x100"', "err: ⟦7⟧", "queries.err must be text"),
     "an unknown key after a write": (
@@ -81,8 +110,15 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "",
         'field "expect" is missing in tests[0]',
     ),
-    "a cluster file that is missing": ("two-releases.yaml", "nowhere.yaml", "cannot be read: No such file"),
-    "a policy file that is missing": ("limits.yaml", "limitz.yaml", "limitz.yaml cannot be read"),
+    "a kind that is misspelt": ("kind: PolicyTest", "kind: ⟦PolicyTests⟧", "this is no file of tests"),
+    "no kind": ("kind: PolicyTest\n", "", 'field "kind" is missing in the file'),
+    "objects in place of a file": (
+        "    interval: 1m\n",
+        "    interval: 1m\n    cluster: [⟦{kind: Deployment}⟧]\n",
+        "cluster names a file, these are objects",
+    ),
+    "a cluster file that is missing": ("two-releases.yaml", "nowhere.yaml", "nowhere.yaml: No such file"),
+    "a policy file that is missing": ("limits.yaml", "limitz.yaml", "limitz.yaml: No such file"),
 }
 
 
@@ -116,3 +152,22 @@ def test_what_is_wrong_with_a_default_is_said_once(tmp_path: Path) -> None:
     path.write_text(HEAD.replace('"20x300"', '"twenty"') + twice)
     (complaint,) = open_file(path).complaints
     assert complaint.message == "'twenty' is no series of values"
+
+
+@pytest.mark.parametrize(
+    ("query", "series", "hint"),
+    [
+        ("max(errors)", "eror", 'did you mean "errors"?'),
+        ("max(errors)", "traffic", "they read: errors"),
+        ('max({__name__=~"err.*"})', "traffic", None),
+        ('max({__name__="errors"}) + vector(1)', "errors", None),
+    ],
+    ids=["the nearest is named", "all are named", "a query may read any metric", "a name may be a matcher"],
+)
+def test_a_series_must_be_one_that_a_query_reads(
+    tmp_path: Path, query: str, series: str, hint: str | None
+) -> None:
+    (tmp_path / "policy.yaml").write_text(POLICY.replace("QUERY", query))
+    path = tmp_path / "story.yaml"
+    path.write_text(STORY.replace("SERIES", series))
+    assert [one.hint for one in open_file(path).complaints] == ([] if hint is None else [hint])
