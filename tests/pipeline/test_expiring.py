@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from builders import CAROL, alert, notification
@@ -16,7 +17,9 @@ from receiver.pipeline.expiring import expire
 from receiver.store import mitigations
 from receiver.store.engine import Store
 
-POOL = next(cure for cure in CURES if "DB_POOL_SIZE" in str(cure.parameters))
+POOL = replace(
+    next(cure for cure in CURES if "DB_POOL_SIZE" in str(cure.parameters)), expires=timedelta(hours=1)
+)
 
 
 def pool(h: Harness) -> str:
@@ -38,7 +41,7 @@ async def mitigated(h: Harness) -> None:
         APP,
         {"spec": {"template": {"metadata": {"annotations": {"by": "others"}}}}},
     )
-    await h.pass_time(timedelta(minutes=25))
+    await h.pass_time(timedelta(minutes=25), step=timedelta(minutes=1))
     await resolved(h, started)
     await h.pass_time(timedelta(minutes=1))
     await people.close(h.world, 1, CAROL, cause="the pool was too small")
@@ -50,7 +53,7 @@ async def test_when_its_time_is_over_people_are_asked_and_a_yes_puts_it_back(sto
         await mitigated(h)
         assert pool(h) == "50"
         assert await expire(h.world) == 0
-        await h.clock.advance(timedelta(hours=24))
+        await h.clock.advance(timedelta(hours=1))
         assert await expire(h.world) == 1
         incident = await h.incident()
         assert incident.status is Status.RESOLVED
@@ -61,7 +64,7 @@ async def test_when_its_time_is_over_people_are_asked_and_a_yes_puts_it_back(sto
         kinds = await h.kinds()
         assert kinds[-1] == "Undone"
         assert (await h.incident()).status is Status.RESOLVED
-        await h.clock.advance(timedelta(hours=48))
+        await h.clock.advance(timedelta(hours=2))
         assert await expire(h.world) == 0
 
 
@@ -70,21 +73,21 @@ async def test_nobody_answers_and_it_is_asked_again_the_next_day_and_never_done_
 ) -> None:
     async with harness(store, policies=POOL.policies(), with_scenario="inc-001-not-helping") as h:
         await mitigated(h)
-        for day in range(1, 4):
-            await h.clock.advance(timedelta(hours=25))
+        for asked, later in enumerate((timedelta(hours=1), timedelta(hours=23), timedelta(hours=1))):
+            await h.clock.advance(later)
             await expire(h.world)
             await h.work()
-            assert (await h.kinds()).count("MitigationExpired") == day
+            assert (await h.kinds()).count("MitigationExpired") == (1, 1, 2)[asked]
         assert pool(h) == "50"
 
 
 async def test_a_no_lets_it_stay_for_good(store: Store) -> None:
     async with harness(store, policies=POOL.policies(), with_scenario="inc-001-not-helping") as h:
         await mitigated(h)
-        await h.clock.advance(timedelta(hours=25))
+        await h.clock.advance(timedelta(hours=1))
         await expire(h.world)
         await people.decide_undo(h.world, "P-1", CAROL, undo=False, reason="it is in Git now")
-        await h.clock.advance(timedelta(days=9))
+        await h.clock.advance(timedelta(hours=2))
         assert await expire(h.world) == 0
         assert pool(h) == "50"
         assert (await h.kinds())[-1] == "MitigationKept"
@@ -94,7 +97,7 @@ async def test_what_others_changed_since_is_left_alone(store: Store) -> None:
     async with harness(store, policies=POOL.policies(), with_scenario="inc-001-not-helping") as h:
         await mitigated(h)
         POOL.meddle(h)
-        await h.clock.advance(timedelta(hours=25))
+        await h.clock.advance(timedelta(hours=1))
         await expire(h.world)
         await people.decide_undo(h.world, "P-1", CAROL, undo=True, reason="back")
         await h.work()
@@ -107,7 +110,7 @@ async def test_an_incident_that_went_on_without_it_is_told_to_people(store: Stor
         await mitigated(h)
         await h.deliver(notification(alert(starts_at=h.clock.now(), with_labels=POOL.labels(h))))
         await h.work()
-        await h.clock.advance(timedelta(hours=25))
+        await h.clock.advance(timedelta(hours=1))
         await expire(h.world)
         duties = Duties(h.world, h.counters, on_joined=lambda: None, retention=Retention())
         while await duties.tell():
