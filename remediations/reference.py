@@ -66,5 +66,4 @@ def parameters(spec: Spec) -> Iterable[tuple[str, str, str]]:
 
 
 def _right(right: Permission) -> str:
-    group = f".{right.group}" if right.group else ""
-    return f"{right.verb} {right.resource}{group}"
+    return f"{right} in all namespaces" if right.everywhere else str(right)

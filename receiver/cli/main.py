@@ -18,6 +18,7 @@ from receiver.cli import (
     incidents,
     plans,
     policy,
+    rbac,
     remediations,
     running,
     switches,
@@ -99,6 +100,7 @@ app.command(epilog=running.SETTINGS_EXAMPLES, rich_help_panel=_RUN)(running.sett
 app.command(epilog=trying.EXPLAIN_EXAMPLES, rich_help_panel=_RUN)(trying.explain)
 app.add_typer(policy.app, name="policy", rich_help_panel=_RUN)
 app.add_typer(remediations.app, name="remediations", rich_help_panel=_RUN)
+app.command(epilog=rbac.RBAC_EXAMPLES, rich_help_panel=_RUN)(rbac.rbac)
 app.add_typer(incidents.app, name="incidents", rich_help_panel=_ASK)
 app.add_typer(plans.app, name="plans", rich_help_panel=_ASK)
 app.command(epilog=approvals.APPROVE_EXAMPLES, rich_help_panel=_ASK)(approvals.approve)

@@ -43,11 +43,15 @@ class ApprovalDefault(StrEnum):
 
 @dataclass(frozen=True)
 class Permission:
-    """One right at the Kubernetes API, as a Role would grant it."""
+    """One right at the Kubernetes API, as a Role grants it; ``everywhere`` is in all namespaces at once."""
 
     group: str
     resource: str
     verb: str
+    everywhere: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}.{self.group}".rstrip(".")
 
 
 class Parameters(BaseModel):

@@ -84,7 +84,7 @@ async def rights(world: World, plan: Plan, step: Step) -> dict[str, bool | None]
         case _:
             assert_never(step)
     allowed = await world.cluster.may(asked, target.namespace, target.name)
-    return {f"{asked.verb} {asked.resource}.{asked.group}".rstrip("."): allowed}
+    return {str(asked): allowed}
 
 
 def version_of(current: Mapping[str, Any]) -> Version:

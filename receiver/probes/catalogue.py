@@ -6,11 +6,22 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from receiver.domain.plans import ObjectRef
+from receiver.domain.plans import ObjectRef, Permission
 from receiver.domain.remediation import ClusterReader
 from receiver.probes import owners, rollouts
 from receiver.probes.bounds import bounded
 
+# The rights that each takes, beside those of nobody.
+READS: Mapping[str, tuple[Permission, ...]] = {
+    "rollout-history": (
+        Permission("apps", "deployments", "get"),
+        Permission("apps", "replicasets", "list"),
+    ),
+    "owners": (
+        Permission("apps", "deployments", "get"),
+        Permission("autoscaling", "horizontalpodautoscalers", "list"),
+    ),
+}
 FACTS: Mapping[str, Mapping[str, Any]] = {"rollout-history": rollouts.FACTS, "owners": owners.FACTS}
 
 

@@ -64,8 +64,8 @@ SPEC = Spec(
         Permission("autoscaling", "horizontalpodautoscalers", "list"),
         Permission("autoscaling", "horizontalpodautoscalers", "get"),
         Permission("", "resourcequotas", "list"),
-        Permission("", "nodes", "list"),
-        Permission("", "pods", "list"),
+        Permission("", "nodes", "list", everywhere=True),
+        Permission("", "pods", "list", everywhere=True),
     ),
     writes=(
         Permission("apps", "deployments", "patch"),

@@ -79,8 +79,8 @@ SPEC = Spec(
     reads=(
         Permission("apps", "deployments", "get"),
         Permission("", "resourcequotas", "list"),
-        Permission("", "nodes", "list"),
-        Permission("", "pods", "list"),
+        Permission("", "nodes", "list", everywhere=True),
+        Permission("", "pods", "list", everywhere=True),
     ),
     writes=(Permission("apps", "deployments", "patch"),),
     settle=timedelta(minutes=5),

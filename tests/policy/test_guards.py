@@ -180,6 +180,15 @@ def test_every_guard_says_what_it_saw() -> None:
     assert all(verdict.observed for verdict in passed)
 
 
+@pytest.mark.parametrize("left_out", range(len(ALWAYS_ON)), ids=[guard.__name__ for guard in ALWAYS_ON])
+def test_without_any_one_guard_something_passes_that_must_not(
+    left_out: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fewer = tuple(guard for index, guard in enumerate(ALWAYS_ON) if index != left_out)
+    monkeypatch.setattr("receiver.policy.guards.ALWAYS_ON", fewer)
+    assert [name for name, (changes, _) in OBJECTIONS.items() if not objections(case(**changes))]
+
+
 def test_every_guard_has_an_objection_in_this_table() -> None:
     assert {guard for _, (guard, _) in OBJECTIONS.values()} == {
         f"G{number}" for number in range(len(ALWAYS_ON))

@@ -24,6 +24,8 @@ from receiver.demo.kubernetes.resources import by_plural
 from receiver.domain.plans import Risk
 from receiver.pipeline import people
 from receiver.policy.model import Mode
+from receiver.policy.rbac import allowed, grants, roles
+from receiver.probes.catalogue import READS
 from receiver.store import migrate
 from receiver.store.engine import Store
 from receiver.store.sqlite import open_sqlite
@@ -225,6 +227,9 @@ async def test_the_rights_it_uses_are_those_it_declares(memory: Store) -> None:
                 await done(h, cure)
                 await until_state(h, "watched", within=timedelta(minutes=12))
                 used |= {right for call in h.demo.api.calls if (right := right_of(call)) is not None}
+                granted = roles(grants(cure.policies(), catalogue(), READS))
+                for call in h.demo.api.calls:
+                    assert covered_by(granted, call), call.path
         spec = catalogue()[name]
         declared = {(right.resource, right.verb) for right in (*spec.reads, *spec.writes)}
         # The guards ask for autoscalers, whatever the cure.
@@ -233,6 +238,24 @@ async def test_the_rights_it_uses_are_those_it_declares(memory: Store) -> None:
         # References are read only where an earlier revision has any that the present one lacks.
         rare = {("configmaps", "get"), ("secrets", "get")} if name == "deployment.rollback" else set()
         assert unused <= rare, name
+
+
+def covered_by(granted: list[dict[str, Any]], call: Call) -> bool:
+    """Whether the Roles that are derived from the policy allow this call."""
+    asked = right_of(call)
+    if asked is None:
+        return True
+    resource, verb = asked
+    where = re.search(r"/namespaces/([^/]+)/[a-z]+(?:/([^/]+))?", call.path)
+    group = re.match(r"/apis/([^/]+)/", call.path)
+    return allowed(
+        granted,
+        group=group[1] if group else "",
+        resource=resource,
+        verb=verb,
+        namespace=where[1] if where else "",
+        name=(where[2] or "") if where else "",
+    )
 
 
 def right_of(call: Call) -> tuple[str, str] | None:

@@ -1,0 +1,93 @@
+"""The rights that policies need: the least ones, in their namespaces, for their names."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from builders import policies, policy
+from typer.testing import CliRunner
+
+from receiver.cli.main import app
+from receiver.policy.model import Candidate, Mode, Policy, TargetTemplate
+from receiver.policy.rbac import EXECUTOR, READER, allowed, grants, roles
+from receiver.probes.catalogue import FACTS, READS
+from remediations.registry import catalogue
+
+FIXED = TargetTemplate("Deployment", "shop", "api", ("shop",), ())
+
+
+def of(*found: Policy) -> list[dict[str, object]]:
+    return roles(grants(policies(*found), catalogue(), READS))
+
+
+def rules(found: list[dict[str, object]], name: str) -> list[object]:
+    return [role["rules"] for role in found if role["metadata"]["name"] == name]  # type: ignore[index]
+
+
+def test_a_fixed_target_is_all_that_may_be_written() -> None:
+    (executor,) = rules(of(policy(target=FIXED)), EXECUTOR)
+    assert executor == [
+        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["patch"], "resourceNames": ["api"]}
+    ]
+
+
+def test_a_target_from_a_label_may_be_any_of_its_namespaces() -> None:
+    target = TargetTemplate("Deployment", "{{ labels.namespace }}", "{{ labels.app }}", ("a", "b"), ())
+    found = of(policy(target=target))
+    places = {role["metadata"]["namespace"] for role in found if role["metadata"]["name"] == EXECUTOR}  # type: ignore[index]
+    assert places == {"a", "b"}
+    assert all("resourceNames" not in str(rule) for rule in rules(found, EXECUTOR))
+
+
+def test_one_policy_for_all_names_takes_the_names_of_another_away() -> None:
+    open_target = TargetTemplate("Deployment", "shop", "{{ labels.app }}", ("shop",), ())
+    (executor,) = rules(of(policy(target=FIXED), policy(name="b", target=open_target)), EXECUTOR)
+    assert executor == [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["patch"]}]
+
+
+def test_what_is_disabled_needs_nothing() -> None:
+    never = Candidate("pod.evict", "not wanted", None, {}, disabled=True)
+    assert "eviction" not in str(of(policy(candidates=(never,))))
+    assert of(policy(mode=Mode.DISABLED)) == []
+
+
+def test_the_reader_writes_nothing_and_nobody_deletes_or_takes_all() -> None:
+    every = tuple(Candidate(name, "", None, {}) for name in catalogue())
+    found = of(replace(policy(target=FIXED), candidates=every))
+    for role in found:
+        verbs = {verb for rule in role["rules"] for verb in rule["verbs"]}  # type: ignore[attr-defined]
+        assert verbs <= ({"get", "list"} if role["metadata"]["name"] == READER else {"patch", "create"})  # type: ignore[index]
+    assert "*" not in str(found)
+
+
+def test_what_is_looked_at_in_all_namespaces_is_a_cluster_role() -> None:
+    found = of(policy(target=FIXED, candidates=(Candidate("deployment.scale", "", None, {"replicas": 3}),)))
+    (cluster_role,) = [role for role in found if role["kind"] == "ClusterRole"]
+    assert cluster_role["rules"] == [
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+    ]
+
+
+def test_roles_are_judged_as_the_api_server_does() -> None:
+    found = of(policy(target=FIXED))
+    asked = {"group": "apps", "resource": "deployments", "verb": "patch", "namespace": "shop"}
+    assert allowed(found, **asked, name="api")  # type: ignore[arg-type]
+    assert not allowed(found, **asked, name="other")  # type: ignore[arg-type]
+    assert not allowed(found, **{**asked, "namespace": "pay"}, name="api")  # type: ignore[arg-type]
+    assert not allowed(found, **{**asked, "verb": "delete"}, name="api")  # type: ignore[arg-type]
+
+
+def test_every_probe_says_what_it_reads() -> None:
+    assert READS.keys() == FACTS.keys()
+
+
+def test_the_command_prints_what_kubectl_takes() -> None:
+    shown = CliRunner().invoke(app, ["rbac", "--format", "json"])
+    assert shown.exit_code == 0
+    found = json.loads(shown.stdout)["items"]
+    assert {role["kind"] for role in found} <= {"Role", "ClusterRole"}
+    assert {role["metadata"]["name"] for role in found} <= {READER, EXECUTOR}
+    text = CliRunner().invoke(app, ["rbac"]).stdout
+    assert text.count("apiVersion: rbac.authorization.k8s.io/v1") == len(found)
