@@ -20,12 +20,13 @@ from typing import Any
 import aiohttp
 import pytest
 from real_service import ClusterProcess, ServiceProcess
-from shop import firing, ill_shop, manifests, names, write_policies
+from shop import CURES, NAMESPACE, firing, ill_shop, manifests, names, write_policies
 
 FAILING = Path(__file__).parent.parent / "parts" / "failing_service.py"
 # Everything that happens to an approved plan ends in one of these.
 DONE = {"executed", "watched", "verified", "still-sick", "inconclusive", "undo-asked", "already-so"}
 NOT_DONE = {"void", "refused"}
+WRITES = ("after Cluster.patch", "after Cluster.evict")
 UNKNOWN = {"unknown-effect"}
 TROUBLE = (
     {"kind": "lose-answer"},
@@ -45,18 +46,24 @@ class Arena:
     service: ServiceProcess
     cluster: ClusterProcess
     session: aiohttp.ClientSession
+    cure: str = "deployment.rollback"
     acknowledged: set[str] = field(default_factory=set)
     killed: int = 0
 
     async def deliver(self, app: str) -> None:
         """Send until it is acknowledged, as Alertmanager does."""
-        body = firing(app)
+        body = firing(app, pod=await self.a_pod_of(app) if self.cure == "pod.evict" else None)
         while app not in self.acknowledged:
             with suppress(aiohttp.ClientError, TimeoutError, OSError):
                 if await self.service.post_alerts(body, self.session) == 200:
                     self.acknowledged.add(app)
                     return
             await asyncio.sleep(0.1)
+
+    async def a_pod_of(self, app: str) -> str:
+        """The name of one of this patient's pods."""
+        listed = await self.cluster.get(f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app%3D{app}")
+        return str(listed["items"][0]["metadata"]["name"])
 
     async def approve_for_ever(self) -> None:
         """Say yes to everything that waits."""
@@ -101,8 +108,12 @@ class Arena:
 
     def landed(self) -> Counter[str]:
         """How many writes of cures changed each Deployment (fences and dry runs are none)."""
-        cures = [call for call in self.cluster.writes() if "/spec/template" in str(call["body"])]
-        return Counter(str(call["path"]).rsplit("/", 1)[1] for call in cures if call["status"] == 200)
+        cures = [
+            call
+            for call in self.cluster.writes()
+            if "/spec/" in str(call["body"]) or call["body"]["kind"] == "Eviction"
+        ]
+        return Counter(_patient(str(call["path"])) for call in cures if call["status"] in (200, 201))
 
     async def check(self, apps: set[str], newest: dict[str, dict[str, Any]]) -> None:
         """What must hold whatever happened."""
@@ -116,10 +127,19 @@ class Arena:
         assert unknown == [], "nobody else wrote, so nothing may be unknown"
 
 
+def _patient(path: str) -> str:
+    """The Deployment that a write is about: its own name, or the beginning of a pod's."""
+    if path.endswith("/eviction"):
+        return "-".join(path.split("/")[-2].split("-")[:2])
+    return path.rsplit("/", 1)[1]
+
+
 @asynccontextmanager
-async def arena(folder: Path, url: str, *, apps: int, failing: bool = False) -> AsyncIterator[Arena]:
+async def arena(
+    folder: Path, url: str, *, apps: int, failing: bool = False, cure: str = "deployment.rollback"
+) -> AsyncIterator[Arena]:
     """Everything in place, and nothing wrong yet but the shop itself."""
-    policies = write_policies(folder / "policies")
+    policies = write_policies(folder / "policies", cure=cure)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         prometheus = await enter(ill_shop())
@@ -135,7 +155,7 @@ async def arena(folder: Path, url: str, *, apps: int, failing: bool = False) -> 
         stack.push_async_callback(service.stop)
         timeout = aiohttp.ClientTimeout(total=5)
         session = await enter(aiohttp.ClientSession(timeout=timeout))
-        found = Arena(service, cluster, session)
+        found = Arena(service, cluster, session, cure)
         approving = asyncio.create_task(found.approve_for_ever())
         stack.callback(approving.cancel)
         yield found
@@ -173,13 +193,16 @@ async def count_places(found: Arena, app: str) -> int:
     await found.until_over({app}, within=30)
     await found.service.stop()
     passed = log.read_text(encoding="utf-8").splitlines()
-    sent = max(number for number, place in enumerate(passed) if place == "after Cluster.patch")
+    sent = max(number for number, place in enumerate(passed) if place in WRITES)
     return sent + 12
 
 
-async def places(folder: Path, url: str, *, sample: int | None, seed: int) -> None:
+async def places(
+    folder: Path, url: str, *, sample: int | None, seed: int, cure: str = "deployment.rollback"
+) -> None:
     """Die at each place, or at a seeded sample of them."""
-    async with arena(folder, url, apps=sample + 1 if sample is not None else 200, failing=True) as found:
+    apps = sample + 1 if sample is not None else 200
+    async with arena(folder, url, apps=apps, failing=True, cure=cure) as found:
         total = await count_places(found, "api-0")
         assert total >= 60
         chosen = list(range(1, total + 1))
@@ -238,6 +261,24 @@ async def test_a_few_random_deaths_under_load_lose_and_repeat_nothing(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     await at_random(tmp_path, store_at(kind, tmp_path, request), apps=6, kills=4, seed=7)
+
+
+OTHERS = pytest.mark.parametrize("cure", sorted(CURES.keys() - {"deployment.rollback"}))
+
+
+@OTHERS
+async def test_a_death_at_some_place_of_every_other_cure_loses_and_repeats_nothing(
+    cure: str, tmp_path: Path
+) -> None:
+    await places(tmp_path, f"sqlite:///{tmp_path / 'stanch.sqlite3'}", sample=1, seed=3, cure=cure)
+
+
+@pytest.mark.long
+@OTHERS
+async def test_a_death_at_every_place_of_every_other_cure_loses_and_repeats_nothing(
+    cure: str, tmp_path: Path
+) -> None:
+    await places(tmp_path, f"sqlite:///{tmp_path / 'stanch.sqlite3'}", sample=None, seed=0, cure=cure)
 
 
 @pytest.mark.long

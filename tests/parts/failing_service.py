@@ -29,6 +29,7 @@ PLACES: tuple[tuple[type, str], ...] = (
     (Cluster, "list_objects"),
     (Cluster, "may"),
     (Cluster, "patch"),
+    (Cluster, "evict"),
     (Prometheus, "values"),
     (Alertmanager, "listing"),
 )

@@ -61,11 +61,12 @@ class ClusterProcess:
             await asyncio.to_thread(self._process.stop)
 
     def writes(self) -> list[dict[str, Any]]:
-        """The patches that were no dry runs, as they were settled."""
+        """The patches and evictions that were no dry runs, as they were settled."""
         if not self.calls_file.exists():
             return []
         calls = [json.loads(line) for line in self.calls_file.read_text(encoding="utf-8").splitlines()]
-        return [call for call in calls if call["method"] == "PATCH" and "dryRun" not in str(call["query"])]
+        sent = [call for call in calls if call["method"] == "PATCH" or call["path"].endswith("/eviction")]
+        return [call for call in sent if "dryRun" not in str(call["query"])]
 
     async def fault(self, **order: Any) -> None:
         """Order trouble; see the API server's faults."""

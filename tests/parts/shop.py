@@ -16,6 +16,31 @@ from receiver.demo.prometheus import PrometheusServer, Sample, Target
 NAMESPACE = "shop"
 GOOD, BAD = "shop/api:1", "shop/api:2"
 
+ROLLBACK = """
+    - remediation: deployment.rollback
+      why: a young release
+      with: {to: known-good}
+"""
+# What is offered, for tests in which it is another cure.
+CURES = {
+    "deployment.rollback": ROLLBACK,
+    "deployment.scale": """
+    - {remediation: deployment.scale, with: {replicas: 3, room: autoscaled}, expires: 2h}
+""",
+    "deployment.set-env": """
+    - {remediation: deployment.set-env, with: {names: [POOL], value: "50", add: true}, expires: 24h}
+""",
+    "deployment.restart": """
+    - {remediation: deployment.restart, with: {not_within_minutes: 1}}
+""",
+    "deployment.set-resources": """
+    - {remediation: deployment.set-resources, with: {container: api, memory_limit: 1Gi}, expires: 7d}
+""",
+    "pod.evict": """
+    - {remediation: pod.evict, with: {pod: "{{ labels.pod }}", not_younger_than_minutes: 0}}
+""",
+}
+
 POLICY = """
 apiVersion: stanch/v1
 kind: Policy
@@ -31,15 +56,13 @@ spec:
     every: 15s
     severityLabel: {critical: P1}
     P2: {expr: err > 0.05, for: 0s}
-  propose:
-    - remediation: deployment.rollback
-      why: a young release
-      with: {to: known-good}
+  propose:CURE
   guard:
     perTarget: {count: 1, per: 2h}
     perPolicy: {count: 100000, per: 1h}
   approve:
     disruptive: {from: [oncall]}
+    reversible: {from: [oncall]}
   verify:
     baseline: 1m
     settle: 5m
@@ -91,10 +114,11 @@ def _deployment(app: str, image: str) -> dict[str, Any]:
     }
 
 
-def write_policies(folder: Path) -> Path:
-    """The policy files of the shop."""
+def write_policies(folder: Path, *, cure: str = "deployment.rollback") -> Path:
+    """The policy files of the shop, which offer this cure."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in (("shop", POLICY), ("approvers", APPROVERS), ("limits", LIMITS)):
+    policy = POLICY.replace("CURE", CURES[cure].rstrip())
+    for name, text in (("shop", policy), ("approvers", APPROVERS), ("limits", LIMITS)):
         (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
     return folder
 
@@ -114,7 +138,8 @@ async def ill_shop() -> AsyncIterator[PrometheusServer]:
         yield prometheus
 
 
-def firing(app: str, *, since: datetime | None = None) -> bytes:
-    """The notification that this patient is ill."""
+def firing(app: str, *, since: datetime | None = None, pod: str | None = None) -> bytes:
+    """The notification that this patient is ill, and which of its pods, where that is known."""
     labels = {"alertname": "ShopErrors", "namespace": NAMESPACE, "app": app, "severity": "warning"}
+    labels |= {} if pod is None else {"pod": pod}
     return notification(alert(starts_at=since or datetime.now(UTC), with_labels=labels))

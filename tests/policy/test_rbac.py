@@ -73,10 +73,10 @@ def test_what_is_looked_at_in_all_namespaces_is_a_cluster_role() -> None:
 def test_roles_are_judged_as_the_api_server_does() -> None:
     found = of(policy(target=FIXED))
     asked = {"group": "apps", "resource": "deployments", "verb": "patch", "namespace": "shop"}
-    assert allowed(found, **asked, name="api")  # type: ignore[arg-type]
-    assert not allowed(found, **asked, name="other")  # type: ignore[arg-type]
-    assert not allowed(found, **{**asked, "namespace": "pay"}, name="api")  # type: ignore[arg-type]
-    assert not allowed(found, **{**asked, "verb": "delete"}, name="api")  # type: ignore[arg-type]
+    assert allowed(found, **asked, name="api")
+    assert not allowed(found, **asked, name="other")
+    assert not allowed(found, **{**asked, "namespace": "pay"}, name="api")
+    assert not allowed(found, **{**asked, "verb": "delete"}, name="api")
 
 
 def test_every_probe_says_what_it_reads() -> None:
