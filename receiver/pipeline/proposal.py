@@ -5,7 +5,7 @@ The rest is listed with its reasons, and where nothing applies that is said. Wri
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,8 @@ from receiver.domain import events as ev
 from receiver.domain.cutting import first_of
 from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.incidents import Incident
-from receiver.domain.plans import NotApplicable, ObjectRef, Plan, cure_of
+from receiver.domain.plans import Draft, NotApplicable, ObjectRef, Plan, cure_of
+from receiver.domain.pointers import pointed_at
 from receiver.pipeline.facts import Gathered, diff_of, gather, inside_facts
 from receiver.pipeline.steps import Result, evidence_of
 from receiver.pipeline.world import World
@@ -24,9 +25,11 @@ from receiver.policy.guards import Case, ask_all
 from receiver.policy.matching import applicable
 from receiver.policy.model import Candidate, Guards, Policy
 from receiver.policy.planning import assemble, considered, filled
-from receiver.store import effects
+from receiver.store import effects, mitigations
+from receiver.store.effects import StoredPlan
 
 REJECTED_SHOWN = 20
+TEMPLATE = "/spec/template"
 # Of a policy that is no longer loaded: the strict defaults.
 _NO_LIMITS = Guards()
 
@@ -147,7 +150,31 @@ async def _make(
     draft = remediation.plan(state, candidate.parameters, evidence, now=now)
     if isinstance(draft, NotApplicable):
         return draft
+    key = draft.target.key
+    kept = await world.store.read(lambda tx: mitigations.in_force(tx, key))
+    draft = replace(draft, notes=(*draft.notes, *endings(draft, kept)))
     return assemble(incident, policy, candidate, draft, world.catalogue[candidate.remediation])
+
+
+def endings(draft: Draft, in_force: Sequence[StoredPlan]) -> tuple[str, ...]:
+    """A sentence for each mitigation of the target that this would silently take away: a whole template
+    that is replaced, by a rollback, comes without what was set since.
+    """
+    after = next(
+        (change.after for step in draft.steps for change in step.changes if change.pointer == TEMPLATE), None
+    )
+    if after is None:
+        return ()
+    would_be = {"spec": {"template": after}}
+    return tuple(
+        f"{stored.plan_id} ends with this: {stored.plan.summary}"
+        for stored in in_force
+        if any(
+            change.pointer.startswith(f"{TEMPLATE}/") and pointed_at(would_be, change.pointer) != change.after
+            for step in stored.plan.steps
+            for change in step.changes
+        )
+    )
 
 
 def planned(tx: Connection, world: World, proposal: Proposal) -> tuple[ev.Event, ...]:

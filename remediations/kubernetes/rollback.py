@@ -133,8 +133,10 @@ class Rollback:
         if gone:
             names = ", ".join(name.split(" ", 1)[1] for name in gone)
             return NotApplicable(f"{good.name} needs what is no longer there: {names}")
-        assert rollout.current is not None
-        return _draft(deployment, rollout.current, good, proof, bad_since, now)
+        assert bad_since is not None
+        suspect = _suspect(rollout, bad_since)
+        assert suspect is not None
+        return _draft(deployment, suspect, good, proof, bad_since, now)
 
     def undo_plan(
         self, receipts: tuple[Receipt, ...], state: Mapping[str, Any]
@@ -197,14 +199,33 @@ def _why_not(
     annotations = current.template.get("metadata", {}).get("annotations", {})
     if annotations.get(IRREVERSIBLE_MIGRATION) == "true":
         return "the release is marked as an irreversible migration"
-    age = now - current.created_at
-    if age > YOUNGER_THAN:
-        return f"{current.name} runs since {in_words(age)}; a release older than 2 h is not the likely cause"
     if bad_since is None:
         return "when it went bad is not known"
-    if current.created_at > bad_since + SAMPLE_SLACK:
+    suspect = _suspect(rollout, bad_since)
+    if suspect is None:
         return f"it was bad before {current.name} was released"
+    age = now - suspect.created_at
+    if age > YOUNGER_THAN:
+        return f"{suspect.name} runs since {in_words(age)}; a release older than 2 h is not the likely cause"
     return None
+
+
+def _suspect(rollout: Rollout, bad_since: datetime) -> Revision | None:
+    """The release that may have made it bad: the present one, or the one of the same images that a variable
+    or a limit was changed of since. After such a change "previous" is the bad release itself.
+    """
+    current = rollout.current
+    if current is None:
+        return None
+    by_number = sorted(rollout.revisions, key=lambda revision: revision.number, reverse=True)
+    return next(
+        (
+            revision
+            for revision in by_number
+            if revision.image == current.image and revision.created_at <= bad_since + SAMPLE_SLACK
+        ),
+        None,
+    )
 
 
 def _draft(
@@ -212,18 +233,14 @@ def _draft(
     current: Revision,
     good: Revision,
     proof: str,
-    bad_since: datetime | None,
+    bad_since: datetime,
     now: datetime,
 ) -> Draft:
     metadata = deployment["metadata"]
     target = ObjectRef("apps/v1", "Deployment", metadata["namespace"], metadata["name"], metadata["uid"])
     wanted = int(deployment["spec"].get("replicas", 1))
     ready = int(deployment.get("status", {}).get("readyReplicas", 0))
-    before_bad = (
-        ""
-        if bad_since is None
-        else f", {in_words(bad_since - current.created_at)} before the first bad sample"
-    )
+    before_bad = f", {in_words(bad_since - current.created_at)} before the first bad sample"
     notes = ["that the image can still be pulled is not checked; pods that run stay until new ones are ready"]
     return Draft(
         target=target,
