@@ -21,6 +21,7 @@ from receiver.pipeline.facts import Gathered, diff_of, gather, inside_facts
 from receiver.pipeline.steps import Result, evidence_of
 from receiver.pipeline.world import World
 from receiver.policy.expressions import Truth
+from receiver.policy.freezes import in_force
 from receiver.policy.guards import Case, ask_all
 from receiver.policy.matching import applicable
 from receiver.policy.model import Candidate, Guards, Policy
@@ -103,6 +104,7 @@ def ask(
 ) -> Any:
     """Every guard's answer over the gathered facts and what the store says in this transaction."""
     policy = world.loaded.policies.named(plan.policy)
+    now = world.clock.now()
     case = Case(
         plan=plan,
         limits=policy.guards if policy is not None else _NO_LIMITS,
@@ -110,7 +112,8 @@ def ask(
         outside=gathered.outside,
         inside=inside_facts(tx, world, plan, plan_id),
         undoing=undoing,
-        now=world.clock.now(),
+        now=now,
+        freezes=in_force(world.loaded.policies.freezes, now),
     )
     return ask_all(case)
 

@@ -89,6 +89,7 @@ def _of_approval(name: str, risk: Risk, was: ApprovalRule, now: ApprovalRule) ->
 def _of_cluster(before: PolicySet, after: PolicySet) -> Iterator[Difference]:
     facets: tuple[tuple[str, Any, Any, Weigh], ...] = (
         ("limits.clusterBudget", before.cluster_budget, after.cluster_budget, _more_often),
+        ("limits.freezes", _frozen(before), _frozen(after), _less_is_looser),
         ("limits.heartbeats", before.heartbeats, after.heartbeats, _more_is_looser),
         ("correlation.rules", _correlation(before), _correlation(after), _other),
     )
@@ -98,6 +99,10 @@ def _of_cluster(before: PolicySet, after: PolicySet) -> Iterator[Difference]:
         was = frozenset(before.groups.get(group, ()))
         now = frozenset(after.groups.get(group, ()))
         yield from _facet("", f"approvers.{group}", was, now, _more_is_looser)
+
+
+def _frozen(loaded: PolicySet) -> tuple[str, ...]:
+    return tuple(f"{freeze.why} ({freeze.zone})" for freeze in loaded.freezes)
 
 
 def _correlation(loaded: PolicySet) -> tuple[str, ...]:

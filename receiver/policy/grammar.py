@@ -295,6 +295,16 @@ APPROVERS = (
 LIMITS = (
     table("clusterBudget", "How often anything may be changed at all; 10 in 1h by default.", _COUNT, _PER),
     Key("heartbeats", Form.TEXTS, "Alerts that always fire; never an incident.", "Watchdog"),
+    table(
+        "freezes",
+        "When nothing is changed; an undo still is.",
+        Key("weekly", Form.TEXT, "Every week, such as `Fri 16:00 - Mon 08:00`.", "once"),
+        Key("from", Form.TEXT, 'Once, such as `"2026-12-20 08:00"`.', "weekly"),
+        Key("until", Form.TEXT, "The end of that.", "weekly"),
+        Key("zone", Form.TEXT, "Whose clocks: an IANA name such as `Europe/Berlin`.", needed=True),
+        Key("why", Form.TEXT, "What people read who are held back.", needed=True),
+        form=Form.LIST,
+    ),
 )
 CORRELATION = (
     table(

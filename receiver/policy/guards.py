@@ -92,6 +92,7 @@ class Case:
     inside: InsideFacts
     undoing: bool
     now: datetime
+    freezes: tuple[str, ...] = ()
 
     @property
     def step(self) -> Step:
@@ -181,9 +182,11 @@ def not_owned(case: Case) -> Verdict:
 
 
 def not_stopped(case: Case) -> Verdict:
-    """G4: no kill switch, and a mode that acts."""
+    """G4: no kill switch, no change freeze, and a mode that acts."""
     if case.inside.paused:
         return Objection("G4", "paused", f"paused: {'; '.join(case.inside.paused)}")
+    if case.freezes and not case.undoing:
+        return Objection("G4", "freeze", f"a change freeze holds: {'; '.join(case.freezes)}")
     # A shadowed plan is recorded and never asked about, so nobody can approve it.
     if case.plan.mode not in ("shadow", "propose", "auto"):
         return Objection("G4", "mode", f"policy {case.plan.policy} is in mode {case.plan.mode}")

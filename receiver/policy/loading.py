@@ -14,10 +14,11 @@ from typing import Any
 
 from receiver.domain.canonical import digest_of
 from receiver.domain.plans import Spec
+from receiver.policy import freezes
 from receiver.policy.complaints import Complaint, Severity, did_you_mean
 from receiver.policy.document import Document, Node, read
 from receiver.policy.fields import Fields, each, name, table
-from receiver.policy.model import Budget, CorrelationRule, Mode, Policy, PolicySet
+from receiver.policy.model import Budget, CorrelationRule, Freeze, Mode, Policy, PolicySet
 from receiver.policy.policy_file import (
     NOT_YET,
     SECTIONS,
@@ -76,7 +77,7 @@ def load(
     opened = [found for document in documents if (found := _opened(document)) is not None]
     of_kind = {kind: [found for found in opened if found.kind == kind] for kind in KINDS}
     approvers = _approvers(of_kind["Approvers"])
-    cluster_budget, heartbeats = _limits(of_kind["Limits"])
+    cluster_budget, heartbeats, frozen = _limits(of_kind["Limits"])
     correlation = [rule for found in of_kind["Correlation"] for rule in _correlation(found)]
     around = Surroundings(catalogue, probe_facts, approvers, _defaults(of_kind["Defaults"]))
     policies = [
@@ -103,6 +104,7 @@ def load(
         groups={name: approver.groups for name, approver in approvers.items()},
         heartbeats=heartbeats,
         cluster_budget=cluster_budget,
+        freezes=frozen,
     )
     return Loaded(replace(loaded, hash=digest_of(_plain(loaded))), complaints)
 
@@ -166,20 +168,27 @@ def _defaults(found: list[_File]) -> dict[str, Fields]:
     return defaults
 
 
-def _limits(found: list[_File]) -> tuple[Budget, frozenset[str]]:
-    """How much may happen in the cluster, and which alerts are heartbeats."""
+def _limits(found: list[_File]) -> tuple[Budget, frozenset[str], tuple[Freeze, ...]]:
+    """How much may happen in the cluster, which alerts are heartbeats, and when nothing is changed."""
     default = PolicySet()
+    frozen: list[Freeze] = []
+
+    def freeze(inner: Fields) -> None:
+        if (read := freezes.read(inner)) is not None:
+            frozen.append(read)
+
     cluster_budget, heartbeats = default.cluster_budget, default.heartbeats
     for file in found[1:]:
         message = f"limits stand in {found[0].document.file} already"
         file.document.complain(file.spec.at, message, "keep one Limits file")
     for file in found[:1]:
         file.metadata.known(("name",))
-        file.spec.known(("clusterBudget", "heartbeats"))
+        file.spec.known(("clusterBudget", "heartbeats", "freezes"))
+        each(file.document, file.spec.items("freezes"), "freezes", freeze)
         cluster_budget = budget(file.spec, "clusterBudget", cluster_budget)
         if "heartbeats" in file.spec:
             heartbeats = frozenset(said for _, said in file.spec.texts("heartbeats"))
-    return cluster_budget, heartbeats
+    return cluster_budget, heartbeats, tuple(frozen)
 
 
 def _correlation(file: _File) -> list[CorrelationRule]:

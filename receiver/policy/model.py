@@ -184,6 +184,18 @@ DEFAULT_CORRELATION = CorrelationRule(
 
 
 @dataclass(frozen=True)
+class Freeze:
+    """A time at which nothing is changed: every week between two minutes of it (Monday 00:00 is 0), or once
+    between two local times; by the clocks of its zone.
+    """
+
+    why: str
+    zone: str
+    weekly: tuple[int, int] | None = None
+    once: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
 class PolicySet:
     """Everything that was loaded together; replaced as a whole."""
 
@@ -192,6 +204,7 @@ class PolicySet:
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     heartbeats: frozenset[str] = frozenset({"Watchdog"})
     cluster_budget: Budget = Budget(10, timedelta(hours=1))
+    freezes: tuple[Freeze, ...] = ()
     hash: str = ""
 
     def named(self, name: str) -> Policy | None:

@@ -78,7 +78,12 @@ spec: {oncall: {groups: [oncall], people: 4}}
 apiVersion: stanch/v1
 kind: Limits
 metadata: {name: us}
-spec: {clusterBudget: {count: 10, per: 1h}, heartbeats: [Watchdog]}
+spec:
+  clusterBudget: {count: 10, per: 1h}
+  heartbeats: [Watchdog]
+  freezes:
+    - {weekly: "Fri 16:00 - Mon 08:00", zone: Europe/Berlin, why: weekend}
+    - {from: "2026-12-20 08:00", until: "2027-01-02 08:00", zone: Europe/Berlin, why: holidays}
 """,
     "defaults.yaml": """
 apiVersion: stanch/v1
