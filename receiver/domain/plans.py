@@ -357,11 +357,17 @@ class Plan:
         )
 
 
+def told_version(step: Step) -> str:
+    """The version that a receipt keeps: a backend's, whose write leaves no other trace."""
+    return step.version if isinstance(step, BackendStep) else ""
+
+
 @dataclass(frozen=True)
 class Receipt:
     """What one write did, and what undoing it needs.
 
-    ``changes`` carries the pre-image as ``before``; ``generation`` is the object's after the write.
+    ``changes`` carries the pre-image as ``before``; ``generation`` is the object's after the write;
+    ``version`` is what a backend did when it was told, so that its next statement is told from that one.
     """
 
     intent: str
@@ -370,6 +376,7 @@ class Receipt:
     generation: int | None
     done_at: datetime
     how: str = "answered"
+    version: str = ""
 
 
 @dataclass(frozen=True)
