@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from receiver.domain import events as ev
-from receiver.domain.canonical import canonical
+from receiver.domain.canonical import canonical, finite
 from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.incidents import Incident
 from receiver.domain.plans import NotApplicable, ObjectRef, Plan, Receipt
@@ -23,7 +23,7 @@ from receiver.policy.classification import Judgement, classify
 from receiver.policy.expressions import Truth, evaluate, names_in
 from receiver.policy.grading import graded
 from receiver.policy.matching import applicable, policy_watching
-from receiver.policy.model import Policy
+from receiver.policy.model import Policy, ProbeUse
 from receiver.policy.next_step import DEFAULT_MONITOR, RECLASSIFY, after_verdict
 from receiver.policy.verification import Outcome, holds_through, judge, monitoring_window, thinned
 from receiver.probes import catalogue as probes
@@ -64,11 +64,12 @@ async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[
     facts: dict[str, Any] = {}
     missing: dict[str, str] = {}
 
-    async def run(name: str, probe: str, target: ObjectRef, deadline: timedelta) -> None:
+    async def run(use: ProbeUse, target: ObjectRef, deadline: timedelta) -> None:
+        name = use.name
         try:
             async with asyncio.timeout(deadline.total_seconds()):
                 found = await probes.run(
-                    probe, world.cluster, target, first_bad_at=incident.first_bad_at, now=now
+                    use, world.cluster, world.databases, target, first_bad_at=incident.first_bad_at, now=now
                 )
         except (TemporaryError, PermanentError) as error:
             missing[name] = str(error)
@@ -87,9 +88,10 @@ async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[
                 continue
             for use in fits.policy.probes:
                 deadline = fits.policy.probe_deadline
-                group.create_task(run(use.name, use.probe, fits.target, deadline), name=f"probe-{use.name}")
-    text = canonical(facts)
-    shown = facts if len(text) < 8000 else {"too large to show": sorted(facts)}
+                group.create_task(run(use, fits.target, deadline), name=f"probe-{use.name}")
+    plain = finite(facts)
+    text = canonical(plain)
+    shown = plain if len(text) < 8000 else {"too large to show": sorted(facts)}
     event = ev.Diagnosed(facts=shown, missing=missing, facts_hash="")
     return Result((event,)), facts
 
