@@ -164,7 +164,7 @@ async def serving(
             cluster=door,
             prometheus=Prometheus(session, settings.prometheus_url),
             alertmanagers=[Alertmanager(session, url) for url in settings.alertmanager_urls],
-            remediations=registry.build(door),
+            remediations=registry.build(door, databases),
             catalogue=registry.catalogue(),
             loaded=Loaded(loaded.policies, since=(clock or WallClock()).now()),
             destinations=[*_destinations(settings, session), *extra_destinations],

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from receiver.domain.plans import Spec
-from receiver.domain.remediation import ClusterReader, Remediation
+from receiver.domain.remediation import ClusterReader, DatabaseReader, Remediation
 from remediations.kubernetes import rollback
+from remediations.postgres import terminate_idle
 
-SPECS: tuple[Spec, ...] = (rollback.SPEC,)
+SPECS: tuple[Spec, ...] = (rollback.SPEC, terminate_idle.SPEC)
 
 
-def build(cluster: ClusterReader) -> dict[str, Remediation]:
+def build(cluster: ClusterReader, databases: DatabaseReader) -> dict[str, Remediation]:
     """The remediations by name, each with the door it needs."""
-    built: list[Remediation] = [rollback.Rollback(cluster)]
+    built: list[Remediation] = [rollback.Rollback(cluster), terminate_idle.TerminateIdle(databases)]
     return {remediation.spec.name: remediation for remediation in built}
 
 

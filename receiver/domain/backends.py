@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from receiver.domain.durations import in_words
 from receiver.domain.plans import ObjectRef
@@ -18,6 +20,11 @@ BACKEND = "postgresql"
 # What works for hours and must not be cut off; programs tell their names themselves, so names only spare.
 SPARED = ("pg_dump", "pg_dumpall", "pg_restore", "pg_basebackup", "alembic", "flyway", "liquibase")
 _SHOWN = 60
+
+# A parameter's list of names, as YAML gives it.
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given)
+]
 
 
 @dataclass(frozen=True)
@@ -77,8 +84,3 @@ def words(name: str) -> str:
     text = "".join(letter if letter.isprintable() else " " for letter in name)
     text = " ".join(text.split())
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
-
-
-def older(moment: datetime, age: timedelta, now: datetime) -> bool:
-    """Whether this is at least so long ago."""
-    return now - moment >= age

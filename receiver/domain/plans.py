@@ -43,7 +43,7 @@ class ApprovalDefault(StrEnum):
 
 @dataclass(frozen=True)
 class Permission:
-    """One right at the Kubernetes API, as a Role would grant it."""
+    """One right at the Kubernetes API, as a Role would grant it; or at a database, group ``postgresql``."""
 
     group: str
     resource: str

@@ -122,7 +122,7 @@ async def explain(
                 cluster=reader,
                 prometheus=Prometheus(session, settings.prometheus_url),
                 alertmanagers=[Alertmanager(session, address) for address in settings.alertmanager_urls],
-                remediations=registry.build(reader),
+                remediations=registry.build(reader, databases),
                 catalogue=registry.catalogue(),
                 loaded=Loaded(_with(policies, shadowed)),
                 destinations=[],

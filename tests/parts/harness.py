@@ -142,6 +142,7 @@ async def harness(
         session = await stack.enter_async_context(aiohttp.ClientSession())
         door = await cluster.connect(url=demo.api.url)
         stack.push_async_callback(door.close)
+        databases = databases or Databases()
         counters = Counters()
         told = Told()
         world = World(
@@ -151,12 +152,12 @@ async def harness(
             cluster=door,
             prometheus=Prometheus(session, demo.prometheus.url),
             alertmanagers=[Alertmanager(session, demo.alertmanager.url)] if alertmanager else [],
-            remediations=registry.build(door),
+            remediations=registry.build(door, databases),
             catalogue=registry.catalogue(),
             loaded=Loaded(policies or usual_policies()),
             destinations=[told],
             place=place or Place(cluster=CLUSTER, receiver="stanch"),
-            databases=databases or Databases(),
+            databases=databases,
         )
         yield Harness(clock, demo, world, Worker(world, counters), counters, told)
         await asyncio.sleep(0)

@@ -21,6 +21,7 @@ import aiohttp
 
 from receiver.clients import cluster
 from receiver.clients.cluster import Cluster
+from receiver.clients.database import Databases
 from receiver.demo.kubernetes import ApiServer, SteppedClock
 from receiver.domain.incidents import Incident
 from receiver.pipeline.counters import Counters
@@ -158,6 +159,7 @@ class Stages:
         def landed() -> list[datetime]:
             return [datetime.fromisoformat(call.at) for call in api.writes]
 
+        databases = Databases()
         prometheus = StoryPrometheus(self._session, test, policies, landed, evaluating)
         world = World(
             owner="policy-test",
@@ -166,10 +168,11 @@ class Stages:
             cluster=self._door,
             prometheus=prometheus,
             alertmanagers=[StoryAlertmanager(self._session, test, clock)],
-            remediations=registry.build(self._door),
+            remediations=registry.build(self._door, databases),
             catalogue=registry.catalogue(),
             loaded=Loaded(policies),
             destinations=[people],
+            databases=databases,
         )
         return Stage(clock, api, world, Worker(world, counters), counters, people, prometheus)
 
