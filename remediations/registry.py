@@ -5,14 +5,18 @@ from __future__ import annotations
 from receiver.domain.plans import Spec
 from receiver.domain.remediation import ClusterReader, DatabaseReader, Remediation
 from remediations.kubernetes import rollback
-from remediations.postgres import terminate_idle
+from remediations.postgres import cancel_query, terminate_idle
 
-SPECS: tuple[Spec, ...] = (rollback.SPEC, terminate_idle.SPEC)
+SPECS: tuple[Spec, ...] = (rollback.SPEC, terminate_idle.SPEC, cancel_query.SPEC)
 
 
 def build(cluster: ClusterReader, databases: DatabaseReader) -> dict[str, Remediation]:
     """The remediations by name, each with the door it needs."""
-    built: list[Remediation] = [rollback.Rollback(cluster), terminate_idle.TerminateIdle(databases)]
+    built: list[Remediation] = [
+        rollback.Rollback(cluster),
+        terminate_idle.TerminateIdle(databases),
+        cancel_query.CancelQuery(databases),
+    ]
     return {remediation.spec.name: remediation for remediation in built}
 
 

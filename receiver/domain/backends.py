@@ -39,6 +39,7 @@ class Backend:
     since: datetime
     query_since: datetime | None
     blocks: int = 0
+    blocked_by: int = 0
 
     @property
     def in_transaction(self) -> bool:
@@ -70,6 +71,7 @@ def read_backend(found: Mapping[str, Any]) -> Backend:
         since=datetime.fromisoformat(spec["state_change"]),
         query_since=None if query_start is None else datetime.fromisoformat(query_start),
         blocks=int(spec.get("blocks", 0)),
+        blocked_by=int(spec.get("blocked_by", 0)),
     )
 
 

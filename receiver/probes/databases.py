@@ -174,7 +174,7 @@ def _statement(backend: Backend, spec: Mapping[str, Any], now: datetime) -> dict
         "application": words(backend.application),
         "seconds": (now - since).total_seconds(),
         "blocks": backend.blocks,
-        "blockedBy": spec["blocked_by"],
+        "blockedBy": backend.blocked_by,
         "waitsFor": " ".join(part for part in (spec["wait_event_type"], spec["wait_event"]) if part),
         "query": spec["query"],
     }
