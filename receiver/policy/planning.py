@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from receiver.domain.incidents import Incident
-from receiver.domain.plans import Draft, Plan, Risk, Spec
+from receiver.domain.plans import Draft, Plan, Risk, Spec, Undo
 from receiver.policy.approval import DEFAULT_RULES
 from receiver.policy.expressions import Truth, evaluate
 from receiver.policy.model import Candidate, Policy
 
 SWITCHED_OFF = "disabled in the policy"
+NEVER_UNDONE = Undo(automatic=frozenset(), ask=frozenset())
 _ORDER = tuple(Risk)
 
 
@@ -49,7 +50,8 @@ def assemble(incident: Incident, policy: Policy, candidate: Candidate, draft: Dr
         risk=risk,
         approval=policy.approve.get(risk, DEFAULT_RULES[risk]),
         verification=policy.verification,
-        undo=policy.undo,
+        # What cannot be put back is neither put back nor asked about.
+        undo=policy.undo if spec.reversible else NEVER_UNDONE,
         monitor=policy.monitor,
         summary=draft.summary,
         why=f"{candidate.why}. {draft.why}" if candidate.why else draft.why,

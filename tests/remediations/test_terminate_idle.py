@@ -14,14 +14,16 @@ from pydantic import ValidationError
 from shop_database import HOSTILE, NAME, Later, Session, ShopDatabase, alive, close, doors, until
 from stories import approve, end_leases, noticed, until_state
 
-from receiver.clients.answers import Answer, Unanswered
+from receiver.clients.answers import Answer, Rejected, Unanswered
 from receiver.domain import events as ev
+from receiver.domain.backends import read_backend
 from receiver.domain.incidents import PlanState
 from receiver.domain.plans import ApprovalRule, BackendStep, Draft, NotApplicable, Receipt, Risk, Signal
 from receiver.domain.remediation import Evidence
 from receiver.policy.model import Candidate, PolicySet
 from receiver.store import effects
 from receiver.store.engine import Store
+from receiver.trials.explain import ReadOnlyDatabases
 from remediations.postgres.terminate_idle import Parameters, TerminateIdle
 
 AT = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
@@ -263,6 +265,51 @@ async def test_a_full_server_is_freed_of_those_that_do_nothing_and_of_nobody_els
         assert counts == {"confirmed": 20}
     await close(*everybody)
     await asyncio.gather(working, return_exceptions=True)
+
+
+async def test_what_did_not_help_is_not_asked_back(shop: ShopDatabase, store: Store) -> None:
+    everybody = await filled(shop, [await shop.in_transaction()])
+    async with doors(shop, Later) as door, harness(store, policies=ending_idle(), databases=door) as h:
+        await acted(h)
+        await until_state(h, "still-sick")
+        kinds = await h.kinds()
+        assert not {"UndoAsked", "UndoApproved", "UndoImpossible"} & set(kinds)
+        assert "Escalated" in kinds
+    await close(*everybody)
+
+
+async def test_nobody_is_told_anything_before_somebody_approves(shop: ShopDatabase, store: Store) -> None:
+    everybody = await filled(shop, [await shop.in_transaction()])
+    async with doors(shop, Later) as door, harness(store, policies=ending_idle(), databases=door) as h:
+        await noticed(h)
+        await h.pass_time(timedelta(minutes=3))
+        assert (await h.kinds()).count("ApprovalRequested") == 1
+        assert await alive(everybody[0])
+    await close(*everybody)
+
+
+async def test_an_operator_that_may_not_is_said_before_anybody_approves(
+    shop: ShopDatabase, store: Store
+) -> None:
+    everybody = await filled(shop, [await shop.in_transaction()])
+    shop.run("REVOKE pg_signal_backend FROM stanch_operator")
+    async with doors(shop, Later) as door, harness(store, policies=ending_idle(), databases=door) as h:
+        await noticed(h)
+        (nothing,) = [event for event in await h.events() if isinstance(event, ev.NothingApplies)]
+        assert "G9 forbidden: the operator's role may not terminate backends of shop" in str(nothing)
+    shop.run("GRANT pg_signal_backend TO stanch_operator")
+    await close(*everybody)
+
+
+async def test_explaining_tells_nobody_anything(shop: ShopDatabase) -> None:
+    session = await shop.in_transaction()
+    async with doors(shop, ReadOnlyDatabases) as door:
+        (found,) = (await door.backends(NAME))["backends"]
+        seen = read_backend(found)
+        step = BackendStep(seen.ref, Signal.TERMINATE, "shop", ("app",), seen.version, "a rule", "app")
+        assert isinstance(await door.signal(step), Rejected)
+        assert await alive(session)
+    await close(session)
 
 
 async def test_a_session_that_woke_up_since_it_was_planned_is_left_alone(
