@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.domain.redaction import SHOWN, redacted
@@ -42,9 +42,11 @@ def test_it_is_cut() -> None:
 _LITERALS = st.sampled_from(
     ["'{}'", "E'{}'", "$t${}$t$", "$${}$$", "N'{}'", "'o''{}'", "-- {}\n", "/* {} */"]
 )
-_NOISE = st.text(alphabet='ab1$_ ,()=\n"', max_size=12).filter(lambda text: text.count('"') % 2 == 0)
+# Without dollars: two of them would begin a literal, which ends where another one is meant to begin.
+_NOISE = st.text(alphabet='ab1_ ,()=\n"', max_size=12).filter(lambda text: text.count('"') % 2 == 0)
 
 
+@settings(max_examples=300)
 @given(st.lists(st.tuples(_NOISE, _LITERALS), max_size=6), _NOISE)
 def test_no_secret_in_a_literal_is_ever_shown(parts: list[tuple[str, str]], end: str) -> None:
     # A space keeps what stands before from changing what the literal is.
