@@ -78,18 +78,19 @@ class Databases:
 
     async def backends(self, connection: str) -> dict[str, Any]:
         """See `DatabaseReader.backends`. Raises TemporaryError and PermanentError."""
-        found = self._named(connection)
+        found, at = self._named(connection), await self._looking(connection)
         rows = await self._rows(connection, sql.BACKENDS, found.database, list(found.users))
-        return await self._listing(connection, rows)
+        return _listing(connection, found, at, rows)
 
     async def statements(self, connection: str, *, running_for: timedelta) -> dict[str, Any]:
         """See `DatabaseReader.statements`. Raises TemporaryError and PermanentError."""
-        found = self._named(connection)
+        found, at = self._named(connection), await self._looking(connection)
         rows = await self._rows(connection, sql.STATEMENTS, found.database, list(found.users), running_for)
-        return await self._listing(connection, rows)
+        return _listing(connection, found, at, rows)
 
     async def usage(self, connection: str) -> dict[str, Any]:
         """See `DatabaseReader.usage`. Raises TemporaryError and PermanentError."""
+        await self._looking(connection)
         rows = await self._rows(connection, sql.USAGE)
         # We are one of them, so there is a row.
         most, usable = rows[0]["most"], rows[0]["most"] - rows[0]["reserved"]
@@ -194,15 +195,14 @@ class Databases:
             )
         return self._connections[name]
 
-    async def _listing(self, connection: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        found = self._named(connection)
-        at = rows[0]["at"] if rows else (await self._rows(connection, sql.CLOCK))[0]["at"]
-        return {
-            "database": found.database,
-            "users": sorted(found.users),
-            "at": at.isoformat(),
-            "backends": [_shown(connection, row) for row in rows],
-        }
+    async def _looking(self, connection: str) -> datetime:
+        """The server's time, where the monitor sees what sessions do. Raises PermanentError where not."""
+        (row,) = await self._rows(connection, sql.SIGHT)
+        if not row["sees"]:
+            monitor = self._named(connection).monitor.user
+            raise PermanentError(f"connection {connection}: {monitor} sees no sessions; grant it pg_monitor")
+        at: datetime = row["at"]
+        return at
 
     async def _rows(self, name: str, statement: str, *arguments: Any) -> Sequence[Mapping[str, Any]]:
         """Ask as the monitor role. A session that died while it was not used is replaced once."""
@@ -284,6 +284,18 @@ def _condition(step: BackendStep) -> tuple[int, datetime, str, datetime, datetim
         )
     except ValueError:
         return None
+
+
+def _listing(
+    connection: str, found: Connection, at: datetime, rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "database": found.database,
+        "users": sorted(found.users),
+        # Before the look, so that no session is taken for older than it is.
+        "at": at.isoformat(),
+        "backends": [_shown(connection, row) for row in rows],
+    }
 
 
 def _shown(connection: str, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 MAX_BACKENDS = 1000
 MAX_LISTED = 20
 
-CLOCK = "SELECT clock_timestamp() AS at"
+# Who may not see others' sessions is shown rows without a word of what they do, and counts itself alone.
+SIGHT = "SELECT pg_has_role('pg_read_all_stats', 'USAGE') AS sees, clock_timestamp() AS at"
 SEEN = """a.pid, a.backend_start, a.backend_type, a.usename, a.datname, a.application_name, a.state,
   a.state_change, a.query_start, left(a.query, 1000) AS query, clock_timestamp() AS at"""
 # The application's own sessions in the connection's database: never a superuser's, a replication's, ours.
 OURS = """FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
 WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid() AND a.datname = $1
-  AND a.usename = ANY($2::text[]) AND NOT r.rolsuper AND NOT r.rolreplication"""
+  AND a.usename = ANY($2::text[]) AND NOT r.rolsuper AND NOT r.rolreplication
+  AND a.state_change IS NOT NULL"""
 
 BACKEND = f"SELECT {SEEN} FROM pg_stat_activity a WHERE a.pid = $1"
 BACKENDS = f"SELECT {SEEN} {OURS} ORDER BY a.state_change LIMIT {MAX_BACKENDS}"

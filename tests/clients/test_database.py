@@ -96,6 +96,15 @@ async def test_a_user_that_became_superuser_or_replicates_is_not_listed(shop: Sh
     await close(session)
 
 
+async def test_a_session_that_does_not_tell_what_it_does_is_not_listed(shop: ShopDatabase) -> None:
+    shop.run("ALTER ROLE app SET track_activities = off")
+    session = await shop.connect()
+    shop.run("ALTER ROLE app RESET track_activities")
+    async with doors(shop) as door:
+        assert (await door.backends(NAME))["backends"] == []
+    await close(session)
+
+
 async def test_what_a_statement_says_is_shown_without_its_values(shop: ShopDatabase) -> None:
     session = await shop.connect(app="a\"b'; \n--")
     await session.execute("SELECT 'hunter2', 4711")
@@ -361,9 +370,21 @@ async def test_no_password_gets_out_whatever_goes_wrong(
 
 async def step_for_nobody(door: Databases) -> BackendStep:
     """A step about a backend that there is not."""
-    now = (await door.backends(NAME))["at"]
+    return step_about_nobody((await door.backends(NAME))["at"])
+
+
+def step_about_nobody(now: str = "2026-05-04T12:00:00+00:00") -> BackendStep:
+    """The same, at some time."""
     target = ObjectRef("postgresql", "Backend", NAME, "1", now)
     return BackendStep(target, Signal.TERMINATE, "shop", ("app",), f"idle@{now}@", "a rule", "nobody")
+
+
+@pytest.mark.parametrize("sslmode", ["require", "verify-ca", "verify-full"])
+async def test_a_server_without_tls_is_not_spoken_to_in_the_clear(shop: ShopDatabase, sslmode: str) -> None:
+    door = Databases({NAME: shop.connection.model_copy(update={"sslmode": sslmode})})
+    with pytest.raises(TemporaryError, match="ConnectionError"):
+        await door.usage(NAME)
+    assert isinstance(await door.signal(step_about_nobody()), Unanswered)
 
 
 async def test_an_unknown_connection_is_named_with_those_that_there_are(shop: ShopDatabase) -> None:

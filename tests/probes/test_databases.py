@@ -149,6 +149,12 @@ async def test_a_monitor_without_its_rights_knows_less_and_says_so(shop: ShopDat
     shop.run("REVOKE pg_monitor FROM stanch_monitor")
     async with doors(shop) as door:
         assert "walBytes" not in await probes.disk(door, NAME)
+        # It would count itself alone, and call a full server empty.
+        for look in (probes.connections, probes.slow):
+            with pytest.raises(PermanentError, match="stanch_monitor sees no sessions; grant it pg_monitor"):
+                await look(door, NAME)
+        with pytest.raises(PermanentError, match="grant it pg_monitor"):
+            await door.backends(NAME)
     nobody = shop.connection.model_copy(update={"database": "no-such"})
     with pytest.raises(PermanentError, match="InvalidCatalogNameError"):
         await probes.disk(Databases({NAME: nobody}), NAME)
