@@ -24,6 +24,8 @@ from receiver.announce.pagerduty import PagerDuty
 from receiver.announce.webhook import Webhook
 from receiver.clients import cluster
 from receiver.clients.alertmanager import Alertmanager
+from receiver.clients.connections import Connection, read_connections
+from receiver.clients.database import Databases
 from receiver.clients.prometheus import Prometheus
 from receiver.domain.clock import Clock
 from receiver.domain.errors import PermanentError, Unavailable
@@ -92,6 +94,11 @@ def read_policies(folder: Path | None) -> LoadedFiles:
     return load(policy_files(folder), catalogue=registry.catalogue(), probe_facts=FACTS)
 
 
+def connections(settings: Settings) -> dict[str, Connection]:
+    """The databases that the settings name; none without a file. Raises PermanentError."""
+    return {} if settings.databases_file is None else read_connections(settings.databases_file)
+
+
 async def connect_cluster(settings: Settings) -> cluster.Cluster:
     """The cluster that the settings name; nothing is taken from a default place."""
     return await cluster.connect(context=settings.kube_context)
@@ -122,7 +129,9 @@ async def serving(
         if preparing is not None:
             preparing.stop()
         raise PermanentError("\n".join(problems))
+    databases = Databases(connections(settings))
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(databases.close)
         opening: asyncio.Task[Store] | None = None
         if store is None:
             # Migrating runs in a process of its own: meanwhile the policies are read here.
@@ -155,12 +164,13 @@ async def serving(
             cluster=door,
             prometheus=Prometheus(session, settings.prometheus_url),
             alertmanagers=[Alertmanager(session, url) for url in settings.alertmanager_urls],
-            remediations=registry.build(door),
+            remediations=registry.build(door, databases),
             catalogue=registry.catalogue(),
             loaded=Loaded(loaded.policies, since=(clock or WallClock()).now()),
             destinations=[*_destinations(settings, session), *extra_destinations],
             place=_place(settings),
             timing=timing or Timing(reconcile=settings.reconcile_every),
+            databases=databases,
         )
         worker = Worker(world, counters)
         duties = Duties(

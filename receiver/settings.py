@@ -51,6 +51,11 @@ class Settings(BaseSettings):
     kube_context: str | None = Field(
         None, description="The cluster to act in: a context of KUBECONFIG, or in-cluster. Never guessed."
     )
+    databases_file: Path | None = Field(
+        None,
+        description="YAML file of the PostgreSQL databases that are looked after, by name: host, port,"
+        " database, monitor and operator {user, password_file}, users, sslmode. Default: none.",
+    )
     cluster: str | None = Field(
         None, description="This cluster's name; alerts whose cluster label says otherwise are not acted on."
     )

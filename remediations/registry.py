@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from receiver.domain.plans import Spec
-from receiver.domain.remediation import ClusterReader, Remediation
+from receiver.domain.remediation import ClusterReader, DatabaseReader, Remediation
 from remediations.kubernetes import evict, restart, rollback, scale, set_env, set_resources
+from remediations.postgres import cancel_query, terminate_idle
 
 SPECS: tuple[Spec, ...] = (
     rollback.SPEC,
@@ -13,10 +14,12 @@ SPECS: tuple[Spec, ...] = (
     restart.SPEC,
     set_resources.SPEC,
     evict.SPEC,
+    terminate_idle.SPEC,
+    cancel_query.SPEC,
 )
 
 
-def build(cluster: ClusterReader) -> dict[str, Remediation]:
+def build(cluster: ClusterReader, databases: DatabaseReader) -> dict[str, Remediation]:
     """The remediations by name, each with the door it needs."""
     built: list[Remediation] = [
         rollback.Rollback(cluster),
@@ -25,6 +28,8 @@ def build(cluster: ClusterReader) -> dict[str, Remediation]:
         restart.Restart(cluster),
         set_resources.SetResources(cluster),
         evict.Evict(cluster),
+        terminate_idle.TerminateIdle(databases),
+        cancel_query.CancelQuery(databases),
     ]
     return {remediation.spec.name: remediation for remediation in built}
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from real_postgres import _databases, fresh_database, postgres_server
+from shop_database import shop, shop_server, standby
 
 from receiver.store import migrate
 from receiver.store.engine import Store
 from receiver.store.postgres import open_postgres
 from receiver.store.sqlite import open_sqlite
 
-__all__ = ["_databases", "fresh_database", "postgres_server"]
+__all__ = ["_databases", "fresh_database", "postgres_server", "shop", "shop_server", "standby"]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

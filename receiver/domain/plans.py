@@ -43,7 +43,10 @@ class ApprovalDefault(StrEnum):
 
 @dataclass(frozen=True)
 class Permission:
-    """One right at the Kubernetes API, as a Role grants it; ``everywhere`` is in all namespaces at once."""
+    """One right at the Kubernetes API, as a Role grants it, or at a database (group ``postgresql``).
+
+    ``everywhere`` is in all namespaces at once.
+    """
 
     group: str
     resource: str
@@ -369,11 +372,17 @@ class Plan:
         )
 
 
+def told_version(step: Step) -> str:
+    """The version that a receipt keeps: a backend's, whose write leaves no other trace."""
+    return step.version if isinstance(step, BackendStep) else ""
+
+
 @dataclass(frozen=True)
 class Receipt:
     """What one write did, and what undoing it needs.
 
-    ``changes`` carries the pre-image as ``before``; ``generation`` is the object's after the write.
+    ``changes`` carries the pre-image as ``before``; ``generation`` is the object's after the write;
+    ``version`` is what a backend did when it was told, so that its next statement is told from that one.
     """
 
     intent: str
@@ -382,6 +391,7 @@ class Receipt:
     generation: int | None
     done_at: datetime
     how: str = "answered"
+    version: str = ""
 
 
 @dataclass(frozen=True)

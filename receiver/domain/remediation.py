@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -55,6 +55,31 @@ class ClusterReader(Protocol):
         self, namespace: str, pod: str, *, container: str | None = None, since_seconds: int, limit_bytes: int
     ) -> str:
         """The newest lines of one container."""
+
+
+class DatabaseReader(Protocol):
+    """The read-only half of the door to the databases; each is asked by the name of its connection.
+
+    Whatever is not to be had raises TemporaryError or PermanentError.
+    """
+
+    async def backend(self, ref: ObjectRef) -> dict[str, Any] | None:
+        """The backend of that connection and pid in the shape of an object, or None where there is none."""
+
+    async def backends(self, connection: str) -> dict[str, Any]:
+        """The application's sessions: ``database``, ``users``, ``at`` (the server's clock), ``backends``."""
+
+    async def statements(self, connection: str, *, running_for: timedelta) -> dict[str, Any]:
+        """The same for those whose statement runs at least so long: who blocks most first, then oldest."""
+
+    async def usage(self, connection: str) -> dict[str, Any]:
+        """Connections ``used`` of those ``usable`` by everybody, and the ``groups`` that use them."""
+
+    async def replication(self, connection: str) -> dict[str, Any]:
+        """A standby's ``lag`` in seconds (None: unknown), or a primary's ``standbys``."""
+
+    async def storage(self, connection: str) -> dict[str, Any]:
+        """What takes space: ``slots``, ``archiver``, ``tables``, ``database``, ``wal``; each may lack."""
 
 
 class Remediation(Protocol):

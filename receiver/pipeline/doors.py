@@ -80,7 +80,7 @@ async def rights(world: World, plan: Plan, step: Step) -> dict[str, bool | None]
         case EvictStep():
             asked = Permission("", "pods/eviction", "create")
         case BackendStep():
-            return {f"{step.signal} backends": await world.databases.may_signal(step)}
+            return {f"{step.signal} backends of {target.namespace}": await world.databases.may_signal(step)}
         case _:
             assert_never(step)
     allowed = await world.cluster.may(asked, target.namespace, target.name)

@@ -24,7 +24,7 @@ from receiver.domain import events as ev
 from receiver.domain.approved import ApprovedPlan
 from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.incidents import Incident
-from receiver.domain.plans import NotApplicable, Objection, PatchStep, Plan, Receipt, Step
+from receiver.domain.plans import NotApplicable, Objection, PatchStep, Plan, Receipt, Step, told_version
 from receiver.pipeline import doors
 from receiver.pipeline.claim import Claim
 from receiver.pipeline.facts import Gathered, gather
@@ -273,6 +273,9 @@ async def _note(world: World, claim: Claim, plan: Plan, intent: Intent, answer: 
             )
             return await _look(world, claim, plan, intent)
         case Rejected() if answer.status in (404, 409) and not isinstance(intent.request, PatchStep):
+            if intent.sends > 1 and answer.status == 409:
+                # It went or woke up: of itself, or because the request before this one did arrive.
+                return await _look(world, claim, plan, intent)
             return await _passed_over(world, claim, plan, intent, answer.sentence)
         case Rejected() if answer.status == 409 or answer.status == 429:
             return await _look(world, claim, plan, replace(intent, unanswered=intent.sends > 1))
@@ -302,7 +305,8 @@ async def _look(world: World, claim: Claim, plan: Plan, intent: Intent) -> Resul
     )
     match seen:
         case Happened(generation=generation):
-            return await _settle(world, claim, plan, intent, generation, "found by its marker")
+            how = "found by its marker" if isinstance(intent.request, PatchStep) else "found gone"
+            return await _settle(world, claim, plan, intent, generation, how)
         case CannotTell(reason=reason):
             if not intent.unanswered:
                 return await _not_done(world, claim, intent, reason, look_again=True)
@@ -319,6 +323,8 @@ async def _send_again_or_fence(
     policy = world.loaded.policies.named(plan.policy)
     step = intent.request
     gathered = await gather(world, claim.incident, replace(plan, steps=(step,)), step, policy)
+    if impossible and gathered.outside.target_seen and (over := doors.left_out(step, gathered.current)):
+        return await _passed_over(world, claim, plan, intent, over)
     reason = "sent too often" if intent.sends >= MAX_SENDS else ""
     if not reason and gathered.current is not None:
         opened = await world.store.write(lambda tx: _begin_again(tx, world, claim, plan, intent, gathered))
@@ -397,7 +403,8 @@ async def _settle(
     world: World, claim: Claim, plan: Plan, intent: Intent, generation: int | None, how: str
 ) -> Result:
     now = world.clock.now()
-    receipt = Receipt(intent.id, intent.request.target, intent.request.changes, generation, now, how)
+    step = intent.request
+    receipt = Receipt(intent.id, step.target, step.changes, generation, now, how, told_version(step))
     last = intent.kind == "undo" or intent.step + 1 >= len(plan.steps)
     event: ev.Event = ev.Executed(intent.plan_id, receipt, intent.step, last)
     if intent.kind == "undo":

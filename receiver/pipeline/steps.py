@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from receiver.domain import events as ev
-from receiver.domain.canonical import canonical
+from receiver.domain.canonical import canonical, finite
 from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.incidents import Incident
-from receiver.domain.plans import NotApplicable, ObjectRef, Plan
+from receiver.domain.plans import NotApplicable, ObjectRef, Plan, Receipt
 from receiver.domain.remediation import Evidence, Placement
 from receiver.domain.rollouts import first_bad_sample
 from receiver.pipeline.measuring import health, measure, points_of
@@ -23,7 +23,7 @@ from receiver.policy.classification import Judgement, classify
 from receiver.policy.expressions import Truth, evaluate, names_in
 from receiver.policy.grading import graded
 from receiver.policy.matching import applicable, policy_watching
-from receiver.policy.model import Policy
+from receiver.policy.model import Policy, ProbeUse
 from receiver.policy.next_step import DEFAULT_MONITOR, RECLASSIFY, after_verdict
 from receiver.policy.verification import Outcome, holds_through, judge, monitoring_window, thinned
 from receiver.probes import catalogue as probes
@@ -32,6 +32,7 @@ LOOK_BACK = timedelta(hours=3)
 LOOK_BACK_STEP = timedelta(minutes=1)
 SETTLE_EVERY = timedelta(seconds=5)
 QUIET_EVERY = timedelta(seconds=30)
+_WORSE = (Placement.IN_PLACE, Placement.NOT_YET, Placement.FAILED)
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,12 @@ async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[
     facts: dict[str, Any] = {}
     missing: dict[str, str] = {}
 
-    async def run(name: str, probe: str, target: ObjectRef, deadline: timedelta) -> None:
+    async def run(use: ProbeUse, target: ObjectRef, deadline: timedelta) -> None:
+        name = use.name
         try:
             async with asyncio.timeout(deadline.total_seconds()):
                 found = await probes.run(
-                    probe, world.cluster, target, first_bad_at=incident.first_bad_at, now=now
+                    use, world.cluster, world.databases, target, first_bad_at=incident.first_bad_at, now=now
                 )
         except (TemporaryError, PermanentError) as error:
             missing[name] = str(error)
@@ -86,29 +88,40 @@ async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[
                 continue
             for use in fits.policy.probes:
                 deadline = fits.policy.probe_deadline
-                group.create_task(run(use.name, use.probe, fits.target, deadline), name=f"probe-{use.name}")
-    text = canonical(facts)
-    shown = facts if len(text) < 8000 else {"too large to show": sorted(facts)}
+                group.create_task(run(use, fits.target, deadline), name=f"probe-{use.name}")
+    plain = finite(facts)
+    text = canonical(plain)
+    shown = plain if len(text) < 8000 else {"too large to show": sorted(facts)}
     event = ev.Diagnosed(facts=shown, missing=missing, facts_hash="")
     return Result((event,)), facts
 
 
 async def settle_step(world: World, incident: Incident, plan: Plan) -> Result:
-    """See whether the change is in place; when its time is over the patient is judged as it is."""
+    """See whether every change is in place; when its time is over the patient is judged as it is."""
     progress = incident.plan
     assert progress is not None and progress.receipts
     now = world.clock.now()
     since = progress.executed_at or now
-    remediation = world.remediations[plan.remediation]
-    try:
-        placement, sentence = await remediation.verify(progress.receipts[-1])
-    except (TemporaryError, PermanentError) as error:
-        placement, sentence = Placement.NOT_YET, str(error)
+    placement, sentence = await _placed(world, plan, progress.receipts)
     if placement is Placement.IN_PLACE:
         return Result((ev.InPlace(progress.plan_id, sentence),))
     if placement is Placement.FAILED or now - since >= plan.verification.settle:
         return Result((ev.InPlace(progress.plan_id, f"not in place, judged all the same: {sentence}"),))
     return Result((), again_at=min(now + SETTLE_EVERY, since + plan.verification.settle))
+
+
+async def _placed(world: World, plan: Plan, receipts: tuple[Receipt, ...]) -> tuple[Placement, str]:
+    """The worst of what is told about each write; the last sentence where all are in place."""
+    remediation = world.remediations[plan.remediation]
+    told: list[tuple[Placement, str]] = []
+    for receipt in receipts:
+        try:
+            told.append(await remediation.verify(receipt))
+        except (TemporaryError, PermanentError) as error:
+            told.append((Placement.NOT_YET, str(error)))
+    worst = max((placement for placement, _ in told), key=_WORSE.index)
+    # What was written last is what the sentence is about, where it is as bad as any.
+    return next((placement, said) for placement, said in reversed(told) if placement is worst)
 
 
 async def judge_step(world: World, incident: Incident, plan: Plan) -> Result:

@@ -128,12 +128,18 @@ class Worker:
 
     async def settle(self) -> None:
         """Work off everything that is due now, then return; for tests and trials on a clock of their own."""
-        while True:
-            taken = await self.claim_due()
-            if self._tasks:
-                await asyncio.wait(self._tasks)
-            elif not taken:
-                return
+        # A plan of many steps takes longer than a lease on a slow machine.
+        heartbeat = asyncio.create_task(self._beat(), name="worker-heartbeat")
+        try:
+            while True:
+                taken = await self.claim_due()
+                if self._tasks:
+                    await asyncio.wait(self._tasks)
+                elif not taken:
+                    return
+        finally:
+            heartbeat.cancel()
+            await asyncio.gather(heartbeat, return_exceptions=True)
 
     def _forget(self, task: asyncio.Task[None], claim: Claim) -> Callable[[asyncio.Task[None]], None]:
         def done(_: asyncio.Task[None]) -> None:

@@ -212,7 +212,11 @@ _FACETS: tuple[tuple[str, Callable[[Policy], Any], Weigh], ...] = (
     ("classify", _levels, _other),
     ("classify.every", lambda policy: policy.classify.every, _other),
     ("classify.severityLabel", lambda policy: policy.classify.severity_label, _other),
-    ("diagnose", lambda policy: {use.name: use.probe for use in policy.probes}, _other),
+    (
+        "diagnose",
+        lambda policy: {use.name: " ".join((use.probe, *use.parameters.values())) for use in policy.probes},
+        _other,
+    ),
     ("diagnose.deadline", lambda policy: policy.probe_deadline, _other),
     ("propose", _candidates, _other),
     ("guard.perTarget", lambda policy: policy.guards.per_target, _more_often),

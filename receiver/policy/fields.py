@@ -12,12 +12,12 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TypeVar
 
+from receiver.domain.durations import read_duration
 from receiver.policy.complaints import Problem, Severity, did_you_mean, nearest
 from receiver.policy.document import QUOTE_IT, Document, ListNode, MapNode, Node, ScalarNode, value_of
 
 Word = TypeVar("Word", bound=StrEnum)
 
-_DURATION = re.compile(r"(?:(\d{1,5})d)?(?:(\d{1,6})h)?(?:(\d{1,7})m)?(?:(\d{1,8})s)?")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
@@ -248,15 +248,14 @@ def duration(document: Document, node: Node, what: str) -> timedelta | None:
             node, f"{what} must be a duration, this is {_kind(node)}", "write 90s, 5m, 2h or 7d"
         )
         return None
-    found = _DURATION.fullmatch(shown)
-    if found is None or not shown:
+    found = read_duration(shown)
+    if found is None:
         if re.fullmatch(r"\d+", shown):
             document.complain(node, f"{what} has no unit", f"write {shown[:9]}s or {shown[:9]}m")
         else:
             document.complain(node, f"{what} {shown[:40]!r} is no duration", "write 90s, 5m, 1h30m or 7d")
         return None
-    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    return found
 
 
 def word(

@@ -147,6 +147,7 @@ _DIAGNOSE = table(
         Form.TABLE,
         "One probe.",
         Key("probe", Form.TEXT, "Which probe.", needed=True, suggests=Suggested.PROBE),
+        Key("connection", Form.TEXT, "Which database, for a probe that looks at one."),
     ),
 )
 _PROPOSE = table(

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from receiver.domain.durations import in_words
-from receiver.domain.plans import EvictStep, Objection, Passed, PatchStep, Plan, Step
+from receiver.domain.plans import BackendStep, EvictStep, Objection, Passed, PatchStep, Plan, Step
 from receiver.policy.expressions import Truth, evaluate
 from receiver.policy.model import Budget, Guards
 
@@ -273,7 +273,12 @@ def rights_held(case: Case) -> Verdict:
         if allowed is None:
             return Objection("G9", "unknown", f"whether we may {what} could not be asked")
         if not allowed:
-            return Objection("G9", "forbidden", f"the chart's Role lacks {what}")
+            lacking = (
+                "the operator's role may not"
+                if isinstance(case.step, BackendStep)
+                else "the chart's Role lacks"
+            )
+            return Objection("G9", "forbidden", f"{lacking} {what}")
     return Passed("G9", ", ".join(case.outside.rights))
 
 

@@ -86,6 +86,10 @@ class Classify:
         return max((rule.for_ for rules in self.levels.values() for rule in rules), default=timedelta(0))
 
 
+# Probes whose names begin so look at a database and are told its connection.
+OF_DATABASES = "postgres-"
+
+
 @dataclass(frozen=True)
 class ProbeUse:
     """One probe of ``diagnose``, under the name that conditions use."""

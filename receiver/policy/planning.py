@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from receiver.domain.incidents import Incident
-from receiver.domain.plans import Draft, Plan, Risk, Spec, cure_of
+from receiver.domain.plans import Draft, Plan, Risk, Spec, Undo, cure_of
 from receiver.policy.approval import DEFAULT_RULES
 from receiver.policy.expressions import Truth, evaluate
 from receiver.policy.matching import LOOK_UP
 from receiver.policy.model import Candidate, Policy
 
 SWITCHED_OFF = "disabled in the policy"
+NEVER_UNDONE = Undo(automatic=frozenset(), ask=frozenset())
 _ORDER = tuple(Risk)
 _PLAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._:/-]{0,251}[A-Za-z0-9])?")
 
@@ -76,7 +77,8 @@ def assemble(incident: Incident, policy: Policy, candidate: Candidate, draft: Dr
         risk=risk,
         approval=policy.approve.get(risk, DEFAULT_RULES[risk]),
         verification=policy.verification,
-        undo=policy.undo,
+        # What cannot be put back is neither put back nor asked about.
+        undo=policy.undo if spec.reversible else NEVER_UNDONE,
         monitor=policy.monitor,
         expires=candidate.expires,
         summary=draft.summary,

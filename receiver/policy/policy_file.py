@@ -24,6 +24,7 @@ from receiver.policy.document import Document, ListNode, Node, ScalarNode, value
 from receiver.policy.fields import Fields, as_written, each, identifier, name, report, table, text, word
 from receiver.policy.matching import API_VERSIONS, LOOK_UP
 from receiver.policy.model import (
+    OF_DATABASES,
     Budget,
     Candidate,
     Classify,
@@ -395,11 +396,14 @@ def _diagnose(draft: _Draft, fields: Fields) -> tuple[timedelta, tuple[ProbeUse,
             if facts is ANY:
                 hint = did_you_mean(probe, draft.around.probe_facts)
                 fields.document.complain(named, f'there is no probe "{probe}"', hint)
-        # A probe looks at the target and takes no settings of its own.
-        uses.known(("probe",))
+        # A probe looks at the target, or at the database that it names; other settings there are none.
+        of_database = (probe or "").startswith(OF_DATABASES)
+        uses.known(("probe", "connection") if of_database else ("probe",))
+        connection = uses.text("connection", needed=True) if of_database else None
         if called is not None:
             draft.facts[called] = facts
-            probes.append(ProbeUse(called, probe or "", {}))
+            parameters = {} if connection is None else {"connection": connection}
+            probes.append(ProbeUse(called, probe or "", parameters))
     return deadline, tuple(probes)
 
 

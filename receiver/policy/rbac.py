@@ -14,6 +14,8 @@ from typing import Any
 from receiver.domain.plans import Permission, Spec
 from receiver.policy.model import Mode, Policy, PolicySet
 
+# What a database grants is no matter of the cluster: docs/postgres-roles.sql.
+DATABASE = "postgresql"
 READER, EXECUTOR = "stanch-reader", "stanch-executor"
 # What the guards ask, whatever the cure: who else writes the target's fields.
 GUARDS = (Permission("autoscaling", "horizontalpodautoscalers", "list"),)
@@ -54,10 +56,14 @@ def _of_policy(
         reads += GUARDS
     for namespace in policy.target.namespaces:
         for right in reads:
+            if right.group == DATABASE:
+                continue
             yield Grant(READER, None if right.everywhere else namespace, right)
         # A shadowing policy tries out what it would write, which takes the same right as writing it.
         for spec in specs:
             for right in spec.writes:
+                if right.group == DATABASE:
+                    continue
                 yield Grant(EXECUTOR, namespace, right, _names(policy, right))
 
 

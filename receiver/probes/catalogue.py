@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from receiver.domain.plans import ObjectRef, Permission
-from receiver.domain.remediation import ClusterReader
+from receiver.domain.remediation import ClusterReader, DatabaseReader
+from receiver.policy.model import ProbeUse
+from receiver.probes import databases as of_databases
 from receiver.probes import owners, rollouts
 from receiver.probes.bounds import bounded
 
-# The rights that each takes, beside those of nobody.
+# The rights in the cluster that each takes.
 READS: Mapping[str, tuple[Permission, ...]] = {
     "rollout-history": (
         Permission("apps", "deployments", "get"),
@@ -21,17 +23,42 @@ READS: Mapping[str, tuple[Permission, ...]] = {
         Permission("apps", "deployments", "get"),
         Permission("autoscaling", "horizontalpodautoscalers", "list"),
     ),
+    "postgres-connections": (),
+    "postgres-slow-queries": (),
+    "postgres-replication-lag": (),
+    "postgres-disk": (),
 }
-FACTS: Mapping[str, Mapping[str, Any]] = {"rollout-history": rollouts.FACTS, "owners": owners.FACTS}
+FACTS: Mapping[str, Mapping[str, Any]] = {
+    "rollout-history": rollouts.FACTS,
+    "owners": owners.FACTS,
+    "postgres-connections": of_databases.CONNECTIONS,
+    "postgres-slow-queries": of_databases.SLOW,
+    "postgres-replication-lag": of_databases.LAG,
+    "postgres-disk": of_databases.DISK,
+}
+_OF_DATABASES = {
+    "postgres-connections": of_databases.connections,
+    "postgres-slow-queries": of_databases.slow,
+    "postgres-replication-lag": of_databases.lag,
+    "postgres-disk": of_databases.disk,
+}
 
 
 async def run(
-    probe: str, cluster: ClusterReader, target: ObjectRef, *, first_bad_at: datetime | None, now: datetime
+    use: ProbeUse,
+    cluster: ClusterReader,
+    databases: DatabaseReader,
+    target: ObjectRef,
+    *,
+    first_bad_at: datetime | None,
+    now: datetime,
 ) -> Any:
     """The facts of one probe, their lists bounded. Raises what the door raises, and KeyError for an unknown
     probe.
     """
-    return bounded(await _look(probe, cluster, target, first_bad_at=first_bad_at, now=now))
+    if (look := _OF_DATABASES.get(use.probe)) is not None:
+        return bounded(await look(databases, use.parameters["connection"]))
+    return bounded(await _look(use.probe, cluster, target, first_bad_at=first_bad_at, now=now))
 
 
 async def _look(

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Update, bindparam, case, func, insert, select, update
 
-from receiver.domain.canonical import canonical
+from receiver.domain.canonical import canonical, finite
 from receiver.domain.errors import NotFound
 from receiver.domain.events import (
     MAX_BODY_BYTES,
@@ -250,7 +250,7 @@ def timeline(
 
 def store_facts(tx: Connection, found: Any, *, at: datetime) -> str:
     """Keep facts aside, once for each content, and return their hash."""
-    return _keep(tx, canonical(found), at=at)
+    return _keep(tx, canonical(finite(found)), at=at)
 
 
 def _keep(tx: Connection, text: str, *, at: datetime) -> str:

@@ -19,17 +19,18 @@ import aiohttp
 from rich.console import Console
 from rich.text import Text
 
-from receiver.app import WallClock, connect_cluster, open_store, read_policies
+from receiver.app import WallClock, connect_cluster, connections, open_store, read_policies
 from receiver.clients.alertmanager import Alertmanager
 from receiver.clients.answers import Answer, Rejected
 from receiver.clients.cluster import Cluster
+from receiver.clients.database import Databases
 from receiver.clients.prometheus import Prometheus
 from receiver.domain import events as ev
 from receiver.domain.alerts import Unreadable, read_notification
 from receiver.domain.clock import Clock
 from receiver.domain.errors import PermanentError
 from receiver.domain.events import event_text
-from receiver.domain.plans import EvictStep, PatchStep
+from receiver.domain.plans import BackendStep, EvictStep, PatchStep
 from receiver.pipeline.counters import Counters
 from receiver.pipeline.joining import join_waiting
 from receiver.pipeline.worker import Worker
@@ -61,6 +62,14 @@ class ReadOnlyCluster(Cluster):
         if not dry_run:
             return Rejected(403, "Forbidden", (), "explaining writes nothing")
         return await super().evict(step, dry_run=True)
+
+
+class ReadOnlyDatabases(Databases):
+    """A door through which nobody is told anything."""
+
+    async def signal(self, step: BackendStep) -> Answer:
+        """Never."""
+        return Rejected(403, "Forbidden", (), "explaining tells no backend anything")
 
 
 def main(path: Path, output: str) -> int:
@@ -103,6 +112,7 @@ async def explain(
     with tempfile.TemporaryDirectory(prefix="stanch-explain-") as folder:
         url = f"sqlite:///{Path(folder) / 'explain.sqlite3'}"
         store = await asyncio.to_thread(open_store, url, asyncio.get_running_loop())
+        databases = ReadOnlyDatabases(connections(settings))
         async with aiohttp.ClientSession() as session:
             reader = ReadOnlyCluster(door)
             world = World(
@@ -112,13 +122,14 @@ async def explain(
                 cluster=reader,
                 prometheus=Prometheus(session, settings.prometheus_url),
                 alertmanagers=[Alertmanager(session, address) for address in settings.alertmanager_urls],
-                remediations=registry.build(reader),
+                remediations=registry.build(reader, databases),
                 catalogue=registry.catalogue(),
                 loaded=Loaded(_with(policies, shadowed)),
                 destinations=[],
                 place=Place(
                     cluster=settings.cluster, cluster_label=settings.cluster_label, source=settings.source
                 ),
+                databases=databases,
             )
             counters = Counters()
             now = clock.now().timestamp()
@@ -132,6 +143,7 @@ async def explain(
                     for recorded in timeline.timeline(tx, incident.id)
                 ]
             )
+        await databases.close()
         await store.close()
     return incidents
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from receiver.domain.durations import in_words
+from receiver.domain.durations import in_words, read_duration
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,18 @@ from receiver.domain.durations import in_words
 )
 def test_a_duration_in_words(seconds: float, words: str) -> None:
     assert in_words(timedelta(seconds=seconds)) == words
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("90s", 90), ("5m", 300), ("1h30m", 5400), ("7d", 604800), ("0s", 0), ("1d2h3m4s", 93784)],
+)
+def test_a_duration_as_a_policy_writes_it(written: str, seconds: float) -> None:
+    found = read_duration(written)
+    assert found is not None
+    assert found.total_seconds() == seconds
+
+
+@pytest.mark.parametrize("written", ["", "90", "s", "5 m", "1m1h", "-5m", "1.5h", "5m\n", "\u0665m"])
+def test_what_is_no_duration(written: str) -> None:
+    assert read_duration(written) is None

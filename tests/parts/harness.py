@@ -21,6 +21,7 @@ from builders import policies as usual_policies
 
 from receiver.clients import cluster
 from receiver.clients.alertmanager import Alertmanager
+from receiver.clients.database import Databases
 from receiver.clients.prometheus import Prometheus
 from receiver.demo.kubernetes import SteppedClock
 from receiver.demo.scenario import Scenario, scenario
@@ -131,6 +132,7 @@ async def harness(
     with_scenario: Scenario | str = "inc-001",
     alertmanager: bool = False,
     place: Place | None = None,
+    databases: Databases | None = None,
 ) -> AsyncIterator[Harness]:
     """The pipeline over this store, in the demo world, at noon on a healthy day."""
     clock = SteppedClock()
@@ -140,6 +142,7 @@ async def harness(
         session = await stack.enter_async_context(aiohttp.ClientSession())
         door = await cluster.connect(url=demo.api.url)
         stack.push_async_callback(door.close)
+        databases = databases or Databases()
         counters = Counters()
         told = Told()
         world = World(
@@ -149,11 +152,12 @@ async def harness(
             cluster=door,
             prometheus=Prometheus(session, demo.prometheus.url),
             alertmanagers=[Alertmanager(session, demo.alertmanager.url)] if alertmanager else [],
-            remediations=registry.build(door),
+            remediations=registry.build(door, databases),
             catalogue=registry.catalogue(),
             loaded=Loaded(policies or usual_policies()),
             destinations=[told],
             place=place or Place(cluster=CLUSTER, receiver="stanch"),
+            databases=databases,
         )
         yield Harness(clock, demo, world, Worker(world, counters), counters, told)
         await asyncio.sleep(0)

@@ -77,15 +77,29 @@ def _copy_for_everyone(package: Path) -> Path:
 
 
 class RealPostgres:
-    """A PostgreSQL server of our own on loopback, gone when closed. Trusts everybody who reaches it."""
+    """A PostgreSQL server of our own on loopback, gone when closed. Trusts everybody who reaches it.
 
-    def __init__(self, *, fsync: bool = False, options: Mapping[str, str] | None = None) -> None:
+    With a ``primary`` it is that one's streaming standby, with the same options.
+    """
+
+    def __init__(
+        self,
+        *,
+        fsync: bool = False,
+        options: Mapping[str, str] | None = None,
+        primary: RealPostgres | None = None,
+    ) -> None:
+        self._primary = primary
         self._binaries = find_postgres()
         self._user = UNPRIVILEGED if os.geteuid() == 0 else ""
         base = "/tmp" if self._user else None
         self._folder = Path(tempfile.mkdtemp(prefix="stanch-postgres-data-", dir=base))
         # fsync=off loses data only when the machine dies, not when the server is killed.
-        self._options = {"fsync": "on" if fsync else "off", "max_connections": "200", **(options or {})}
+        usual = {"fsync": "on" if fsync else "off", "max_connections": "200"}
+        self._options: dict[str, str] = {
+            **(primary._options if primary is not None else usual),
+            **(options or {}),
+        }
         self._process: RealProcess | None = None
         self.port = free_port()
 
@@ -159,6 +173,9 @@ class RealPostgres:
     def _initialise(self) -> None:
         if self._user:
             shutil.chown(self._folder, self._user)
+        if self._primary is not None:
+            self._copy(self._primary)
+            return
         command: list[str | Path] = [
             *(self._binaries("initdb"), "--no-sync", "--auth=trust", f"--username={ROLE}"),
             *("--encoding=UTF8", "--locale=C", "-D", self._folder / "data"),
@@ -166,6 +183,16 @@ class RealPostgres:
         initdb = RealProcess(command, log=self._folder / "initdb.log", user=self._user)
         if code := initdb.wait(60.0):
             raise NotReadyError(f"initdb ended with {code}:\n{initdb.log_tail()}")
+
+    def _copy(self, primary: RealPostgres) -> None:
+        source = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", ROLE]
+        command: list[str | Path] = [
+            *(self._binaries("pg_basebackup"), *source, "--no-sync", "--checkpoint=fast"),
+            *("--write-recovery-conf", "--wal-method=stream", "-D", self._folder / "data"),
+        ]
+        copying = RealProcess(command, log=self._folder / "basebackup.log", user=self._user)
+        if code := copying.wait(60.0):
+            raise NotReadyError(f"pg_basebackup ended with {code}:\n{copying.log_tail()}")
 
 
 class FreshDatabases:

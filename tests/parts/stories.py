@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 
 from builders import CAROL, alert, notification
 from harness import Harness
+from sqlalchemy import Connection
 
 from receiver.domain.incidents import Incident
 from receiver.pipeline import people
+from receiver.store import claims
 
 
 async def noticed(h: Harness) -> datetime:
@@ -43,6 +45,16 @@ async def resolved(h: Harness, started: datetime) -> None:
     """Alertmanager says that the alert ended."""
     await h.deliver(notification(alert(status="resolved", starts_at=started, ends_at=h.clock.now())))
     await h.work()
+
+
+async def end_leases(h: Harness) -> None:
+    """As if the owner had died a lease ago."""
+
+    def body(tx: Connection) -> None:
+        claims.expire_leases_of(tx, claims.owners_alive(tx))
+        claims.make_due(tx, None, now=h.clock.now())
+
+    await h.world.store.write(body)
 
 
 async def until_state(h: Harness, state: str, *, within: timedelta = timedelta(minutes=40)) -> Incident:

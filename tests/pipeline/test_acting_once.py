@@ -9,7 +9,7 @@ import pytest
 from builders import CAROL, alert, notification
 from harness import Harness, harness
 from sqlalchemy import Connection, insert
-from stories import approve, approved, noticed, rolled_back, until_state
+from stories import approve, approved, end_leases, noticed, rolled_back, until_state
 
 from receiver.demo.kubernetes import Fault
 from receiver.domain.errors import Conflict
@@ -17,7 +17,7 @@ from receiver.domain.incidents import PlanState
 from receiver.domain.plans import FENCE, MARKER
 from receiver.pipeline import people
 from receiver.pipeline.telling import deliver
-from receiver.store import claims, effects
+from receiver.store import effects
 from receiver.store.engine import Store
 from receiver.store.schema import security_locks
 
@@ -32,16 +32,6 @@ def image(h: Harness) -> str:
 
 async def intents(h: Harness) -> dict[str, int]:
     return dict(await h.world.store.read(effects.intent_counts))
-
-
-async def end_leases(h: Harness) -> None:
-    """As if the owner had died a lease ago."""
-
-    def body(tx: Connection) -> None:
-        claims.expire_leases_of(tx, claims.owners_alive(tx))
-        claims.make_due(tx, None, now=h.clock.now())
-
-    await h.world.store.write(body)
 
 
 async def die_after(h: Harness, fault: Fault) -> None:

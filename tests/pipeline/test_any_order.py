@@ -75,8 +75,8 @@ class Story:
             "resume": lambda: people.set_pause(h.world, CAROL, on=False, policy=None, reason=""),
             "a status moves": lambda: self.touch(),
             "somebody scales": lambda: self.scale(),
-            **{name: lambda count=count: self.pass_minutes(count) for name, count in minutes.items()},
-            **{name: lambda kind=kind: self.fault(kind) for name, kind in faults.items()},
+            **{name: partial(self.pass_minutes, count) for name, count in minutes.items()},
+            **{name: partial(self.fault, kind) for name, kind in faults.items()},
         }
 
     async def fire(self, name: str, **more: str) -> None:

@@ -39,7 +39,7 @@ spec:
     P1: {expr: err > 0.2, for: 2m}
     P2: {expr: err > 0.05}
     P3: {expr: err > 0.01}
-  diagnose: {deadline: 20s, rollout: {probe: rollout-history}}
+  diagnose: {deadline: 20s, rollout: {probe: rollout-history}, db: {probe: postgres-disk, connection: shop}}
   propose:
     - {remediation: deployment.rollback, why: young, when: rollout.hasEarlier, with: {to: known-good}}
     - {remediation: deployment.scale, with: {replicas: 10}, expires: 2h}
@@ -140,7 +140,9 @@ def test_the_loader_asks_for_exactly_the_listed_keys(monkeypatch: pytest.MonkeyP
         where = what.removeprefix("spec.")
         if where not in CHOSEN:
             listed[f"Policy:{where}"] = {key.name for key in keys}
-    listed["Policy:diagnose.rollout"] = listed.pop("Policy:diagnose.name of the facts")
+    # Which keys a probe has depends on whether it looks at a database.
+    listed["Policy:diagnose.db"] = listed.pop("Policy:diagnose.name of the facts")
+    listed["Policy:diagnose.rollout"] = {"probe"}
     assert asked.pop("Policy:the file") == {"apiVersion", "kind", "metadata", "spec"}
     of_policy = {where: names for where, names in asked.items() if where.startswith("Policy:")}
     assert of_policy == listed

@@ -240,6 +240,16 @@ ERRORS: dict[str, tuple[str, str, str]] = {
     ),
     # diagnose and propose
     "an unknown probe": ("probe: rollout-history", "probe: ⟦rollout-histroy⟧", "there is no probe"),
+    "a probe of a database without one": (
+        "rollout: {probe: rollout-history}",
+        "⟦rollout⟧: {probe: postgres-disk}",
+        'field "connection" is missing',
+    ),
+    "a probe of the target with a database": (
+        "{probe: rollout-history}",
+        "{probe: rollout-history, ⟦connection⟧: shop}",
+        'unknown field "connection"',
+    ),
     "a probe with a setting": (
         "{probe: rollout-history}",
         "{probe: rollout-history, ⟦lookback⟧: 2h}",

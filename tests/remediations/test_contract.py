@@ -21,6 +21,7 @@ from stories import approved, noticed, until_state
 from receiver.demo.kubernetes.calls import Call
 from receiver.demo.kubernetes.faults import Fault
 from receiver.demo.kubernetes.resources import by_plural
+from receiver.domain.backends import BACKEND
 from receiver.domain.plans import Risk
 from receiver.pipeline import people
 from receiver.policy.model import Mode
@@ -62,7 +63,10 @@ def test_no_remediation_has_a_way_to_write() -> None:
     for path in (ROOT / "remediations").rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         called = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-        assert not called & {"patch", "post", "put", "delete", "execute", "request"}, path
+        assert not called & {"patch", "post", "put", "delete", "execute", "request", "evict"}, path
+        calls = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        # A step has a signal; nobody here sends one.
+        assert not [call for call in calls if isinstance(call, ast.Attribute) and call.attr == "signal"], path
 
 
 METHODS = {"patch": "PATCH", "evict": "POST"}
@@ -218,7 +222,9 @@ async def test_undoing_leaves_alone_what_others_changed_since(memory: Store, cur
 
 async def test_the_rights_it_uses_are_those_it_declares(memory: Store) -> None:
     """Over all its stories together: each right that is used is declared, and each declared one is used."""
-    for name in sorted(catalogue()):
+    # What a database grants is held to its server, where those remediations have their tests.
+    in_cluster = [spec.name for spec in SPECS if not any(right.group == BACKEND for right in spec.writes)]
+    for name in in_cluster:
         used: set[tuple[str, str]] = set()
         stories = [cure for cure in CURES if cure.remediation == name]
         assert stories, f"{name} has no story"

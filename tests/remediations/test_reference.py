@@ -26,7 +26,10 @@ spec:
   target: {kind: Deployment, namespace: shop, name: api}
   queries: {err: max(errors)}
   classify: {P1: {expr: err > 0.2}}
-  diagnose: {rollout: {probe: rollout-history}}
+  diagnose:
+    rollout: {probe: rollout-history}
+    db: {probe: postgres-connections, connection: shop}
+    slow: {probe: postgres-slow-queries, connection: shop}
   propose:
 EXAMPLE
   approve:

@@ -11,6 +11,7 @@ import aiohttp
 
 from receiver.app import WallClock, open_store, read_policies
 from receiver.clients import cluster
+from receiver.clients.database import Databases
 from receiver.clients.prometheus import Prometheus
 from receiver.pipeline.counters import Counters
 from receiver.pipeline.joining import join_waiting
@@ -40,7 +41,7 @@ async def probes_alone(folder: Path, outside: Outside, apps: list[str]) -> list[
                 cluster=door,
                 prometheus=Prometheus(session, outside.prometheus),
                 alertmanagers=[],
-                remediations=registry.build(door),
+                remediations=registry.build(door, Databases()),
                 catalogue=registry.catalogue(),
                 loaded=Loaded(policies),
                 destinations=[],

@@ -103,7 +103,8 @@ def rules_of(policy: Policy, document: Document, catalogue: Mapping[str, Spec]) 
     if policy.mode is not Mode.SHADOW and any(not one.disabled for one in policy.candidates):
         yield from _approve(policy, catalogue)
         yield from _verify(policy)
-        yield from _undo(policy)
+        if any(catalogue[one.remediation].reversible for one in policy.candidates if not one.disabled):
+            yield from _undo(policy)
 
 
 def _told(policy: Policy, seen: SeenIncident) -> Told | None:

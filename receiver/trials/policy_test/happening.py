@@ -6,11 +6,22 @@ from datetime import timedelta
 
 from receiver.policy.complaints import did_you_mean
 from receiver.policy.document import MapNode, value_of
-from receiver.policy.fields import Fields, text
-from receiver.trials.policy_test.model import Answer, Change, FiringAlert, JsonObject, Saying, Spot
+from receiver.policy.fields import Fields, each, text
+from receiver.trials.policy_test.model import (
+    Answer,
+    Change,
+    Database,
+    FiringAlert,
+    JsonObject,
+    Saying,
+    Sessions,
+    Spot,
+)
 from receiver.trials.policy_test.objects import kinds
 
 ZERO = timedelta(0)
+# What PostgreSQL says of a session.
+STATES = ("active", "idle", "idle in transaction", "idle in transaction (aborted)")
 
 
 def alert(fields: Fields) -> FiringAlert:
@@ -53,6 +64,35 @@ def answer(fields: Fields, saying: Saying) -> Answer:
         groups=tuple(said for _, said in fields.texts("groups", needed=True)),
         reason=fields.text("reason") or "",
         refused=fields.text("refused"),
+    )
+
+
+def database(fields: Fields) -> Database:
+    """One connection of ``databases``."""
+    fields.known(("users", "usable", "sessions", "away"))
+    sessions: list[Sessions] = []
+
+    def read(entry: Fields) -> None:
+        entry.known(("user", "application", "state", "for", "count"))
+        state, node = entry.text("state", needed=True) or STATES[0], entry.node("state")
+        if state not in STATES and node is not None:
+            entry.document.complain(node, f"no session is {state[:40]!r}", did_you_mean(state, STATES))
+        sessions.append(
+            Sessions(
+                user=entry.text("user", needed=True) or "",
+                application=entry.text("application") or "",
+                state=state,
+                since=entry.duration("for", ZERO, needed=True),
+                count=entry.whole("count", 1, most=1000),
+            )
+        )
+
+    each(fields.document, fields.items("sessions", needed=True), f"{fields.what}.sessions", read)
+    return Database(
+        users=tuple(said for _, said in fields.texts("users", needed=True)),
+        usable=fields.whole("usable", 100, needed=True),
+        sessions=tuple(sessions),
+        away=fields.duration("away", ZERO) if "away" in fields else None,
     )
 
 

@@ -69,6 +69,30 @@ class FiringAlert:
 
 
 @dataclass(frozen=True)
+class Sessions:
+    """So many sessions that do the same, for so long already when the story begins."""
+
+    user: str
+    application: str
+    state: str
+    since: timedelta
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Database:
+    """One connection: the application's users, how many connections there can be, and the sessions.
+
+    From ``away`` on the server does not answer.
+    """
+
+    users: tuple[str, ...]
+    usable: int
+    sessions: tuple[Sessions, ...] = ()
+    away: timedelta | None = None
+
+
+@dataclass(frozen=True)
 class Delivery:
     """How often each notification arrives: so many times from each of so many Alertmanager peers."""
 
@@ -164,6 +188,7 @@ class PolicyTest:
     spot: Spot
     clock: datetime
     objects: tuple[JsonObject, ...] = ()
+    databases: Mapping[str, Database] = field(default_factory=dict)
     queries: Mapping[str, Series] = field(default_factory=dict)
     input_series: tuple[InputSeries, ...] = ()
     after_writes: tuple[Mapping[str, Series], ...] = ()

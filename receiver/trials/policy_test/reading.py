@@ -18,8 +18,9 @@ from receiver.policy.document import Document, ListNode, MapNode, Node, ScalarNo
 from receiver.policy.fields import Fields, report, table, text
 from receiver.policy.loading import API_VERSION, TEST_KIND
 from receiver.trials.policy_test.expecting import expectation
-from receiver.trials.policy_test.happening import alert, answer, change
+from receiver.trials.policy_test.happening import alert, answer, change, database
 from receiver.trials.policy_test.model import (
+    Database,
     Delivery,
     InputSeries,
     JsonObject,
@@ -37,7 +38,17 @@ DEFAULT_CLOCK = datetime(2026, 3, 2, 2, tzinfo=UTC)
 # promtool's own default: one value a minute.
 DEFAULT_INTERVAL = timedelta(minutes=1)
 
-SETTING = ("clock", "interval", "cluster", "queries", "input_series", "afterWrite", "alerts", "deliver")
+SETTING = (
+    "clock",
+    "interval",
+    "cluster",
+    "databases",
+    "queries",
+    "input_series",
+    "afterWrite",
+    "alerts",
+    "deliver",
+)
 KEYS = ("name", *SETTING, "patch", *(saying.value for saying in Saying), "expect")
 
 
@@ -110,6 +121,7 @@ class _Reader:
             spot=self._spot(self._own.at),
             clock=self._clock(),
             objects=self._objects(),
+            databases=self._databases(),
             queries={**self._series(self._defaults, interval), **self._series(self._own, interval)},
             input_series=tuple(self._each("input_series", partial(self._input_series, interval=interval))),
             after_writes=self._after_writes(interval),
@@ -169,6 +181,14 @@ class _Reader:
             else:
                 found += objects
         return tuple(found)
+
+    def _databases(self) -> dict[str, Database]:
+        """Connections by name."""
+        found: dict[str, Database] = {}
+        for key, node in self._where("databases").table("databases").entries():
+            fields = table(self._document, node, f"databases.{key.text}", at=key)
+            found[key.text] = database(fields)
+        return found
 
     def _series(self, fields: Fields, interval: timedelta) -> dict[str, Series]:
         """``queries``: the values of each named query."""

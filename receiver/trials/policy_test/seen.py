@@ -13,7 +13,8 @@ from typing import Any, Literal
 from receiver.demo.kubernetes import Call
 from receiver.domain import events as ev
 from receiver.domain.incidents import Incident
-from receiver.domain.plans import MARKER, Plan
+from receiver.domain.plans import MARKER, ObjectRef, Plan
+from receiver.trials.policy_test.sessions import Obeyed
 
 Kind = Literal["execute", "undo", "unknown"]
 
@@ -74,6 +75,26 @@ def writes_of(calls: Iterable[Call], incidents: Iterable[SeenIncident]) -> tuple
             unknown: tuple[Kind, str] = ("unknown", "")
             kind, remediation = begun.get(_marker(call.body), unknown)
             found.append(Write(datetime.fromisoformat(call.at), kind, remediation))
+    return tuple(found)
+
+
+def signals_of(obeyed: Iterable[Obeyed], incidents: Iterable[SeenIncident]) -> tuple[Write, ...]:
+    """The signals that sessions obeyed, each with what it was for: a receipt names the session."""
+    remediations: dict[ObjectRef, str] = {}
+    for seen in incidents:
+        planned = {
+            one.event.plan_id: one.event.remediation
+            for one in seen.timeline
+            if isinstance(one.event, ev.Planned)
+        }
+        for recorded in seen.timeline:
+            event = recorded.event
+            if isinstance(event, ev.Executed):
+                remediations[event.receipt.target] = planned.get(event.plan_id, "")
+    found: list[Write] = []
+    for one in obeyed:
+        remediation = remediations.get(one.target, "")
+        found.append(Write(one.at, "execute" if remediation else "unknown", remediation))
     return tuple(found)
 
 

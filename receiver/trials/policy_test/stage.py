@@ -35,7 +35,8 @@ from receiver.store.sqlite import open_sqlite
 from receiver.trials.policy_test.evaluating import Evaluator, PromQL, evaluator
 from receiver.trials.policy_test.metrics import StoryAlertmanager, StoryPrometheus
 from receiver.trials.policy_test.model import PolicyTest
-from receiver.trials.policy_test.seen import Seen, SeenIncident, writes_of
+from receiver.trials.policy_test.seen import Seen, SeenIncident, signals_of, writes_of
+from receiver.trials.policy_test.sessions import StoryDatabases
 from remediations import registry
 
 SOURCE = "alertmanager"
@@ -70,6 +71,7 @@ class Stage:
     counters: Counters
     people: People
     prometheus: StoryPrometheus
+    databases: StoryDatabases
 
     async def jump_to(self, moment: datetime) -> None:
         """Let it be that time; the cluster's controllers live through what lies between."""
@@ -106,7 +108,8 @@ class Stage:
         while await deliver(self.world, self.counters):
             pass
         incidents = await self.world.store.read(_incidents)
-        return Seen(incidents, writes_of(self.api.calls, incidents), tuple(self.people.bodies))
+        writes = writes_of(self.api.calls, incidents) + signals_of(self.databases.obeyed, incidents)
+        return Seen(incidents, writes, tuple(self.people.bodies))
 
 
 def _incidents(tx: Any) -> tuple[SeenIncident, ...]:
@@ -154,9 +157,11 @@ class Stages:
         clock, api, counters, people = SteppedClock(test.clock), self._api, Counters(), People()
         api.start_over(clock)
         api.restore(test.objects)
+        databases = StoryDatabases(test.databases, test.clock, clock.now)
 
         def landed() -> list[datetime]:
-            return [datetime.fromisoformat(call.at) for call in api.writes]
+            written = [datetime.fromisoformat(call.at) for call in api.writes]
+            return sorted([*written, *(one.at for one in databases.obeyed)])
 
         prometheus = StoryPrometheus(self._session, test, policies, landed, evaluating)
         world = World(
@@ -166,12 +171,13 @@ class Stages:
             cluster=self._door,
             prometheus=prometheus,
             alertmanagers=[StoryAlertmanager(self._session, test, clock)],
-            remediations=registry.build(self._door),
+            remediations=registry.build(self._door, databases),
             catalogue=registry.catalogue(),
             loaded=Loaded(policies),
             destinations=[people],
+            databases=databases,
         )
-        return Stage(clock, api, world, Worker(world, counters), counters, people, prometheus)
+        return Stage(clock, api, world, Worker(world, counters), counters, people, prometheus, databases)
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ GOOD = """\
   - name: a story
     clock: "2026-03-02T02:00:00Z"
     interval: 1m
+    databases: {shop: {users: [a], usable: 9, sessions: [{user: a, state: idle, for: 1h, count: 2}]}}
     queries: {err: "0.35x100"}
     input_series: [{series: 'gl_errors_total{app="a"}', values: "0+1x10"}]
     afterWrite: {queries: {err: "0x10"}}
@@ -81,6 +82,17 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "afterWrite: {queries",
         "afterWrite: {⟦querys⟧",
         'unknown field "querys"',
+    ),
+    "a database without its users": (
+        "{users: [a], usable",
+        "{⟦user⟧: [a], usable",
+        'unknown field "user" in databases.shop',
+    ),
+    "a session that does what none does": ("state: idle", "state: ⟦idel⟧", "no session is 'idel'"),
+    "a session without an age": (
+        "[{user: a, state: idle, for: 1h,",
+        "[⟦{user: a, state: idle,",
+        'field "for" is missing',
     ),
     "an alert without labels": ("labels: {alertname: A}", "⟦labels⟧: {}", "an alert without labels is none"),
     "an alert without a time": ("- {at: 5m, until: 20m,", "- ⟦{until: 20m,", 'field "at" is missing'),
