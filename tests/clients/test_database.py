@@ -6,6 +6,7 @@ import asyncio
 import logging
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -324,15 +325,16 @@ async def test_a_slow_look_is_given_up_by_the_server(shop: ShopDatabase) -> None
 
 
 @pytest.fixture
-def strict_server(tmp_path: Path) -> Iterator[RealPostgres]:
+def strict_server() -> Iterator[RealPostgres]:
     """A server that asks for passwords over the network."""
-    rules = tmp_path / "hba.conf"
-    rules.write_text("host all all 127.0.0.1/32 scram-sha-256\n")
-    rules.chmod(0o644)
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
-    with RealPostgres(options={"hba_file": str(rules)}) as server:
-        yield server
+    # Not below tmp_path: the server's user may not look into that folder's parents.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        rules = Path(folder) / "hba.conf"
+        rules.write_text("host all all 127.0.0.1/32 scram-sha-256\n")
+        rules.chmod(0o644)
+        with RealPostgres(options={"hba_file": str(rules)}) as server:
+            yield server
 
 
 async def test_no_password_gets_out_whatever_goes_wrong(
