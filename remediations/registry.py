@@ -1,9 +1,10 @@
-"""Every remediation there is, in one list. A new one is added here and nowhere else."""
+"""Every remediation there is: our own in one list, and those of outside packages (see `plugins`)."""
 
 from __future__ import annotations
 
 from receiver.domain.plans import Spec
 from receiver.domain.remediation import ClusterReader, DatabaseReader, Remediation
+from remediations import plugins
 from remediations.kubernetes import evict, restart, rollback, scale, set_env, set_resources
 from remediations.postgres import cancel_query, terminate_idle
 
@@ -31,9 +32,14 @@ def build(cluster: ClusterReader, databases: DatabaseReader) -> dict[str, Remedi
         terminate_idle.TerminateIdle(databases),
         cancel_query.CancelQuery(databases),
     ]
+    built += [plugin.build(cluster, databases) for plugin in _plugins()]
     return {remediation.spec.name: remediation for remediation in built}
 
 
 def catalogue() -> dict[str, Spec]:
     """What each declares of itself, without a door: enough to check policies against."""
-    return {spec.name: spec for spec in SPECS}
+    return {spec.name: spec for spec in (*SPECS, *(plugin.spec for plugin in _plugins()))}
+
+
+def _plugins() -> tuple[plugins.Plugin, ...]:
+    return plugins.checked(SPECS, plugins.installed())

@@ -36,13 +36,15 @@ def list_all(
     """List the remediations with their risk and what they act on."""
     from receiver.terminal import screen
     from remediations.reference import page
-    from remediations.registry import SPECS
+    from remediations.registry import catalogue
+
+    specs = catalogue().values()
 
     match output:
         case Form.MARKDOWN:
-            print(page(SPECS), end="")
+            print(page(specs), end="")
         case Form.JSON:
-            screen.print_json({"items": [_as_json(spec.name) for spec in SPECS]})
+            screen.print_json({"items": [_as_json(spec.name) for spec in specs]})
         case Form.TEXT:
             rows = [
                 (
@@ -52,7 +54,7 @@ def list_all(
                     screen.plain("yes" if spec.reversible else "no"),
                     screen.plain(spec.sentence),
                 )
-                for spec in SPECS
+                for spec in specs
             ]
             screen.table(("REMEDIATION", "RISK", "ACTS ON", "UNDO", "WHAT IT DOES"), rows, none="none")
 
