@@ -39,11 +39,17 @@ spec:
     P1: {expr: err > 0.2, for: 2m}
     P2: {expr: err > 0.05}
     P3: {expr: err > 0.01}
-  diagnose: {deadline: 20s, rollout: {probe: rollout-history}}
+  diagnose: {deadline: 20s, rollout: {probe: rollout-history}, owner: {probe: owners}}
   propose:
     - {remediation: deployment.rollback, why: young, when: rollout.hasEarlier, with: {to: known-good}}
     - {remediation: deployment.scale, with: {replicas: 10}, expires: 2h}
     - {remediation: deployment.dance, why: nobody has taught it yet, mode: disabled}
+  handover:
+    - item: Drain the node
+      when: owner.everything
+      shows: [rollout.current.image, labels.pod]
+      next: Cordon it first
+      why: pods are lost with it
   guard:
     perTarget: {count: 1, per: 2h}
     perPolicy: {count: 3, per: 1h}
@@ -136,6 +142,7 @@ def test_the_loader_asks_for_exactly_the_listed_keys(monkeypatch: pytest.MonkeyP
         if where not in CHOSEN:
             listed[f"Policy:{where}"] = {key.name for key in keys}
     listed["Policy:diagnose.rollout"] = listed.pop("Policy:diagnose.name of the facts")
+    listed["Policy:diagnose.owner"] = listed["Policy:diagnose.rollout"]
     assert asked.pop("Policy:the file") == {"apiVersion", "kind", "metadata", "spec"}
     of_policy = {where: names for where, names in asked.items() if where.startswith("Policy:")}
     assert of_policy == listed

@@ -112,12 +112,12 @@ WELL = {
     ),
     "inc-006-external-api": ("worst < 0.01 && breakers <= 0.0 && limited <= 0.0", 15),
 }
-# What the playbook asks for, in its order. All but the rollback are named to a person and never offered.
+# What the playbook asks for, in its order. All but the rollback are named to a person and never offered; what
+# no release will ever do is handed over.
 ASKED = {
     "inc-001-bad-release": [
         "deployment.rollback",
         "deployment.env",
-        "database.add-replica",
         "deployment.env",
         "deployment.scale",
         "deployment.resources",
@@ -168,6 +168,11 @@ ASKED = {
 }
 
 
+HANDED_OVER = {
+    "inc-001-bad-release": ["Add a replica of the database"],
+}
+
+
 def test_the_numbers_are_the_playbooks(shipped: PolicySet) -> None:
     assert {
         policy.name: {
@@ -210,6 +215,17 @@ def test_what_is_named_can_be_read_whole(shipped: PolicySet) -> None:
         assert max(len(reason) for reason in reasons) <= 300, policy.name
         assert len("no remediation applies: " + "; ".join(reasons)) <= 2000, policy.name
         assert all("Line" in reason for reason in reasons)
+
+
+def test_what_no_machine_does_is_handed_over_with_its_line(shipped: PolicySet) -> None:
+    handed = {
+        policy.name: [entry.item for entry in policy.handover]
+        for policy in shipped.policies
+        if policy.handover
+    }
+    assert handed == HANDED_OVER
+    entries = [entry for policy in shipped.policies for entry in policy.handover]
+    assert [entry.item for entry in entries if "Line" not in entry.why] == []
 
 
 def test_no_two_policies_are_about_the_same_alerts(shipped: PolicySet) -> None:
