@@ -154,7 +154,7 @@ _PROPOSE = table(
     "What could help, in this order: the first whose condition holds and that no guard objects to.",
     Key("remediation", Form.TEXT, "Which remediation.", needed=True, suggests=Suggested.REMEDIATION),
     Key("why", Form.TEXT, "The reason, as the approver reads it.", "nothing"),
-    Key("when", Form.CEL, "A condition over the facts and `labels`; unknown is no.", "always"),
+    Key("when", Form.CEL, "A condition over the facts, the queries and `labels`; unknown is no.", "always"),
     Key(
         "mode",
         Form.WORD,

@@ -404,6 +404,10 @@ def _diagnose(draft: _Draft, fields: Fields) -> tuple[timedelta, tuple[ProbeUse,
             if facts is ANY:
                 hint = did_you_mean(probe, draft.around.probe_facts)
                 fields.document.complain(named, f'there is no probe "{probe}"', hint)
+        if called is not None and called in draft.queries:
+            fields.document.complain(
+                key, f'probe "{called}" has the name of a query', "a condition could mean either: rename one"
+            )
         # A probe looks at the target and takes no settings of its own.
         uses.known(("probe",))
         if called is not None:
@@ -429,7 +433,8 @@ def _propose(draft: _Draft, spec: Fields, target: TargetTemplate) -> tuple[Candi
         why = fields.text("why", needed=disabled) or ""
         if "{{" in why and (node := fields.node("why")) is not None:
             draft.document.complain(node, f"templates in why are {NOT_YET}", "write plain text")
-        when = _condition(draft, fields, "when", {**draft.facts, "labels": TEXTS}, "fact", needed=False)
+        samples = {**draft.measured, **draft.facts, "labels": TEXTS}
+        when = _condition(draft, fields, "when", samples, "query or fact", needed=False)
         parameters = _parameters(draft, fields, known)
         condition = None if when is None else when[0]
         expires = _expires(fields, known)

@@ -48,6 +48,16 @@ ERRORS: dict[str, tuple[str, str, str]] = {
         "- ⟦mode⟧: disabled\n      remediation: deployment.rollback",
         'field "why" is missing in propose[0]',
     ),
+    "a probe with the name of a query": (
+        "    rollout: {probe: rollout-history}",
+        "    ⟦err⟧: {probe: owners}\n    rollout: {probe: rollout-history}",
+        'probe "err" has the name of a query',
+    ),
+    "a condition of a candidate that names neither query nor fact": (
+        "when: rollout.hasEarlier",
+        "when: ⟦erz > 0.2 && rollout.hasEarlier",
+        "is not a query or fact of this policy (queries and facts:",
+    ),
     # hand-overs
     "a hand-over without its reason": (
         "  guard:",
@@ -237,14 +247,17 @@ ERRORS: dict[str, tuple[str, str, str]] = {
         "is not expected here",
     ),
     "an unknown query": ("P2: {expr: err", "P2: {expr: ⟦eror⟧", '"eror" is not a query of this policy'),
-    "an unknown fact": ("when: rollout.", "when: ⟦rolout⟧.", '"rolout" is not a fact of this policy'),
+    "an unknown fact": (
+        "when: rollout.",
+        "when: ⟦rolout⟧.",
+        '"rolout" is not a query or fact of this policy',
+    ),
     "an unknown field of a fact": (
         "rollout.hasEarlier",
         "rollout.⟦hasErlier⟧",
         '"rollout" has no "hasErlier"',
     ),
     "an unknown field below": ("current.ageSeconds", "current.⟦age⟧", '"rollout.current" has no "age"'),
-    "a query in a when": ("when: rollout.hasEarlier", "when: ⟦err⟧ > 0.5", '"err" is not a fact'),
     "a baseline outside verify": (
         "P2: {expr: err >=",
         "P2: {expr: err > ⟦baseline⟧.err || err >=",
