@@ -124,12 +124,10 @@ ASKED = {
     ],
     "inc-002-slow-api": [
         "- postgres.cancel-query",
-        "- postgres.add-index",
-        "- deployment.env",
-        "- deployment.env",
-        "- deployment.scale",
+        "deployment.set-env",
+        "deployment.set-env",
+        "deployment.scale",
         "- api.warm-up",
-        "- network.look",
     ],
     "inc-003-resource-exhaustion": [
         "- deployment.scale",
@@ -157,18 +155,21 @@ ASKED = {
         "- database.expand",
     ],
     "inc-006-external-api": [
-        "- deployment.env",
-        "- deployment.env",
+        "deployment.set-env",
+        "deployment.set-env",
         "- provider.wait",
-        "- deployment.env",
-        "- provider.upgrade-tier",
-        "- secret.rotate-key",
+        "deployment.set-env",
     ],
 }
 
 
 HANDED_OVER = {
     "inc-001-bad-release": ["Add a replica of the database", "Tell customers, and decide about credits"],
+    "inc-002-slow-api": ["Add the index that a slow statement lacks", "Look whether the network is slow"],
+    "inc-006-external-api": [
+        "Ask for a higher tier, if the limit is the provider's",
+        "Replace the provider's key, if it is not valid any more",
+    ],
     "inc-004-agent-failures": [
         "Revert the commit that broke the agent pack",
         "Replace the provider's key, if it is not valid any more",
