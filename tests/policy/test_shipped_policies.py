@@ -130,13 +130,10 @@ ASKED = {
         "- api.warm-up",
     ],
     "inc-003-resource-exhaustion": [
-        "- deployment.scale",
-        "- pod.evict",
-        "- deployment.restart",
-        "- deployment.resources",
-        "- node.clean-logs",
-        "- node.prune-images",
-        "- postgres.vacuum-full",
+        "deployment.scale",
+        "pod.evict",
+        "deployment.restart",
+        "deployment.set-resources",
         "- volume.expand",
     ],
     "inc-004-agent-failures": [
@@ -146,12 +143,8 @@ ASKED = {
         "deployment.set-env",
     ],
     "inc-005-database": [
-        "- postgres.raise-connections",
         "- postgres.terminate-idle",
         "- deployment.env",
-        "- postgres.vacuum-full",
-        "- postgres.reindex",
-        "- postgres.delete-old",
         "- database.expand",
     ],
     "inc-006-external-api": [
@@ -166,9 +159,23 @@ ASKED = {
 HANDED_OVER = {
     "inc-001-bad-release": ["Add a replica of the database", "Tell customers, and decide about credits"],
     "inc-002-slow-api": ["Add the index that a slow statement lacks", "Look whether the network is slow"],
+    "inc-005-database": [
+        "Allow more connections, if there is no other way",
+        "Do not run VACUUM FULL",
+        "Do not run REINDEX DATABASE",
+        "Do not delete old rows",
+    ],
     "inc-006-external-api": [
         "Ask for a higher tier, if the limit is the provider's",
         "Replace the provider's key, if it is not valid any more",
+    ],
+    "inc-003-resource-exhaustion": [
+        "Look which process eats the CPU",
+        "Find the leak and mend it",
+        "Make room among the logs of the node",
+        "Make room among the images of the node",
+        "Leave the database's tables alone",
+        "Grow the disk of a node by replacing the node",
     ],
     "inc-004-agent-failures": [
         "Revert the commit that broke the agent pack",
