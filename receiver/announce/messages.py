@@ -39,7 +39,7 @@ def messages(
     """The messages that these events of this incident call for."""
     found: list[Message] = []
     for event in events:
-        said = _said(event, plan)
+        said = _said(event, plan, incident)
         if said is None:
             continue
         text, pages, plan_id, expires_at = said
@@ -63,7 +63,9 @@ def messages(
     return found
 
 
-def _said(event: ev.Event, plan: Plan | None) -> tuple[str, bool, str | None, str | None] | None:
+def _said(
+    event: ev.Event, plan: Plan | None, incident: Incident
+) -> tuple[str, bool, str | None, str | None] | None:
     match event:
         case ev.ApprovalRequested():
             summary = plan.summary if plan is not None else "a plan"
@@ -88,7 +90,7 @@ def _said(event: ev.Event, plan: Plan | None) -> tuple[str, bool, str | None, st
                 None,
             )
         case ev.Escalated():
-            return f"a person is needed: {event.reason}", True, None, None
+            return f"a person is needed: {event.reason}{_by_hand(incident)}", True, None, None
         case ev.UndoAsked():
             return f"undo {event.plan_id}? {event.reason}", True, event.plan_id, None
         case ev.MitigationExpired():
@@ -102,6 +104,14 @@ def _said(event: ev.Event, plan: Plan | None) -> tuple[str, bool, str | None, st
             return f"closed by {event.by}: {event.reason}", False, None, None
         case _:
             return None
+
+
+def _by_hand(incident: Incident) -> str:
+    """How long the checklist is and how it begins; the words are the policy's own."""
+    if not incident.handover:
+        return ""
+    first = f"1. {incident.handover[0].item}"
+    return f". To do by hand, {len(incident.handover)} in all: {first} (stanch incidents show {incident.id})"
 
 
 def as_json(message: Message) -> dict[str, Any]:

@@ -119,6 +119,31 @@ class Diagnosed:
 
 
 @dataclass(frozen=True)
+class HandoverItem:
+    """One thing that a person does and no machine: what was found, the safe next step, and why not by itself.
+
+    ``found`` is the text of facts and labels, cut and never interpreted; ``unknown`` says what could not be
+    told where nobody knows whether the item is called for at all.
+    """
+
+    policy: str
+    item: str
+    next: str
+    why: str
+    found: Mapping[str, str]
+    unknown: str = ""
+
+
+@dataclass(frozen=True)
+class HandedOver:
+    """What a person has to do, once the probes have answered; ``left_out`` items found no room."""
+
+    items: tuple[HandoverItem, ...]
+    left_out: int = 0
+    event: Literal["HandedOver"] = "HandedOver"
+
+
+@dataclass(frozen=True)
 class Planned:
     """A plan fits, and this is exactly what it would change."""
 
@@ -520,6 +545,7 @@ Event = (
     | DowngradeProposed
     | SeveritySet
     | Diagnosed
+    | HandedOver
     | NothingApplies
     | MonitoringStarted
     | MonitoringInterrupted

@@ -156,6 +156,8 @@ class Incident:
     downgrade_proposed: Severity | None = None
     diagnosed_at: datetime | None = None
     facts_hash: str = ""
+    # The checklist of what a person does, from the newest diagnosis.
+    handover: tuple[ev.HandoverItem, ...] = ()
     plan: PlanProgress | None = None
     tried: tuple[tuple[str, str], ...] = ()
     automatic_undos: int = 0
@@ -222,6 +224,7 @@ def apply(incident: Incident, recorded: ev.Recorded) -> Incident:
                 nothing_applied_at=None,
                 nothing_reasons=(),
                 diagnosed_at=None,
+                handover=(),
                 classified_at=None,
                 held={},
                 quiet_since=None,
@@ -236,6 +239,8 @@ def apply(incident: Incident, recorded: ev.Recorded) -> Incident:
             )
         case ev.Diagnosed():
             return replace(incident, diagnosed_at=at, facts_hash=event.facts_hash)
+        case ev.HandedOver():
+            return replace(incident, handover=event.items)
         case ev.NothingApplies():
             return replace(incident, nothing_applied_at=at, nothing_reasons=event.reasons)
         case ev.Escalated():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -18,9 +19,10 @@ from receiver.domain.incidents import Incident
 from receiver.domain.plans import Draft, NotApplicable, ObjectRef, Plan, cure_of
 from receiver.domain.pointers import pointed_at
 from receiver.pipeline.facts import Gathered, diff_of, gather, inside_facts
-from receiver.pipeline.steps import Result, evidence_of
+from receiver.pipeline.measuring import Measured, measure, points_of
+from receiver.pipeline.steps import LOOK_BACK_STEP, Result, evidence_of
 from receiver.pipeline.world import World
-from receiver.policy.expressions import Truth
+from receiver.policy.expressions import Truth, names_in
 from receiver.policy.freezes import in_force
 from receiver.policy.guards import Case, ask_all
 from receiver.policy.matching import applicable
@@ -58,8 +60,12 @@ async def look_for_cure(
         if isinstance(fits.target, NotApplicable):
             rejected.append(f"policy {fits.policy.name}: {fits.target.reason}")
             continue
+        measured = await _measured(world, fits.policy, now)
+        known = {**points_of(measured, start=now, end=now, step=LOOK_BACK_STEP)[0][1], **facts}
         for candidate in fits.policy.candidates:
-            answer = await _consider(world, incident, fits.policy, candidate, fits.target, facts, tried)
+            answer = await _consider(world, incident, fits.policy, candidate, fits.target, known, tried)
+            if isinstance(answer, str):
+                answer += _unanswered(candidate, measured)
             if isinstance(answer, str):
                 rejected.append(f"{candidate.remediation}: {answer}")
                 continue
@@ -71,6 +77,20 @@ async def look_for_cure(
             guards = tuple(f"{verdict.guard}: {verdict.observed}" for verdict in passed)
             return Proposal(plan, gathered, guards, tuple(rejected))
     return tuple(rejected) or ("no policy has a candidate",)
+
+
+async def _measured(world: World, policy: Policy, now: datetime) -> Measured:
+    """The queries that conditions of its candidates name, as they are now."""
+    asked = {name for candidate in policy.candidates if candidate.when for name in names_in(candidate.when)}
+    queries = {name: query for name, query in policy.queries.items() if name in asked}
+    return await measure(world.prometheus, queries, start=now, end=now, step=LOOK_BACK_STEP)
+
+
+def _unanswered(candidate: Candidate, measured: Measured) -> str:
+    """Why a value that its condition needs is missing, where Prometheus itself did not answer."""
+    names = names_in(candidate.when) if candidate.when else frozenset()
+    reasons = dict.fromkeys(measured.missing[name] for name in sorted(names & measured.missing.keys()))
+    return f" ({'; '.join(reasons)})" if reasons else ""
 
 
 async def rebuild(world: World, incident: Incident, plan: Plan) -> Plan | NotApplicable:
@@ -124,10 +144,10 @@ async def _consider(
     policy: Policy,
     candidate: Candidate,
     target: ObjectRef,
-    facts: Mapping[str, Any],
+    known: Mapping[str, Any],
     tried: frozenset[str],
 ) -> tuple[Plan, Gathered] | str:
-    truth, why_not = considered(candidate, incident, facts, tried)
+    truth, why_not = considered(candidate, incident, known, tried)
     if truth is not Truth.TRUE:
         return why_not
     told = filled(candidate, incident)

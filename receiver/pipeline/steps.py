@@ -22,6 +22,7 @@ from receiver.pipeline.world import World
 from receiver.policy.classification import Judgement, classify
 from receiver.policy.expressions import Truth, evaluate, names_in
 from receiver.policy.grading import graded
+from receiver.policy.handing_over import handed_over
 from receiver.policy.matching import applicable, policy_watching
 from receiver.policy.model import Policy, ProbeUse
 from receiver.policy.next_step import DEFAULT_MONITOR, RECLASSIFY, after_verdict
@@ -59,8 +60,12 @@ async def classify_step(world: World, incident: Incident) -> Result:
 
 
 async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[str, Any]]:
-    """Run the probes of every policy that applies, together; what fails leaves its facts missing."""
+    """Run the probes of every policy that applies, together; what fails leaves its facts missing.
+
+    What a person has to do follows from the answers.
+    """
     now = world.clock.now()
+    found_policies = applicable(world.loaded.policies, incident, now)
     facts: dict[str, Any] = {}
     missing: dict[str, str] = {}
 
@@ -82,7 +87,7 @@ async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[
                 facts[name] = found
 
     async with asyncio.TaskGroup() as group:
-        for fits in applicable(world.loaded.policies, incident, now):
+        for fits in found_policies:
             if isinstance(fits.target, NotApplicable):
                 missing[fits.policy.name] = fits.target.reason
                 continue
@@ -92,8 +97,10 @@ async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[
     plain = finite(facts)
     text = canonical(plain)
     shown = plain if len(text) < 8000 else {"too large to show": sorted(facts)}
-    event = ev.Diagnosed(facts=shown, missing=missing, facts_hash="")
-    return Result((event,)), facts
+    diagnosed = ev.Diagnosed(facts=shown, missing=missing, facts_hash="")
+    firing = (alert.labels for alert in incident.alerts.values() if alert.firing)
+    handover = handed_over((fits.policy for fits in found_policies), facts, firing)
+    return Result((diagnosed,) if handover is None else (diagnosed, handover)), facts
 
 
 async def settle_step(world: World, incident: Incident, plan: Plan) -> Result:

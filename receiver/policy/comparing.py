@@ -219,6 +219,7 @@ _FACETS: tuple[tuple[str, Callable[[Policy], Any], Weigh], ...] = (
     ),
     ("diagnose.deadline", lambda policy: policy.probe_deadline, _other),
     ("propose", _candidates, _other),
+    ("handover", lambda policy: tuple(one.item for one in policy.handover), _other),
     ("guard.perTarget", lambda policy: policy.guards.per_target, _more_often),
     ("guard.perPolicy", lambda policy: policy.guards.per_policy, _more_often),
     ("guard.minAvailable", lambda policy: policy.guards.min_available, _less_is_looser),

@@ -140,7 +140,7 @@ class Checked:
 
 
 def check(expression: str, samples: Mapping[str, Any], *, called: str) -> Checked:
-    """Check one condition over these names; ``called`` says what they are ("query", "fact")."""
+    """Check one condition over these names; ``called`` says what they are ("query", "query or fact")."""
     if (early := _refused_unread(expression)) is not None:
         return Checked((early,))
     try:
@@ -166,6 +166,10 @@ def check(expression: str, samples: Mapping[str, Any], *, called: str) -> Checke
         tuple(_bands(tree)),
         tuple(_against_baseline(tree)),
     )
+
+
+def _plural(word: str) -> str:
+    return f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
 
 
 class _Unparsed(Exception):
@@ -420,7 +424,7 @@ class _Walk:
             self._complain(node, "baseline is known in verify only", "compare with a number here")
         else:
             known = [known for known in self._samples if known not in ("baseline",)]
-            plural = f"{self._called[:-1]}ies" if self._called.endswith("y") else f"{self._called}s"
+            plural = " and ".join(_plural(one) for one in self._called.split(" or "))
             listed = ", ".join(sorted(known)) or "none"
             self._complain(
                 node,

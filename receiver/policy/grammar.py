@@ -155,7 +155,7 @@ _PROPOSE = table(
     "What could help, in this order: the first whose condition holds and that no guard objects to.",
     Key("remediation", Form.TEXT, "Which remediation.", needed=True, suggests=Suggested.REMEDIATION),
     Key("why", Form.TEXT, "The reason, as the approver reads it.", "nothing"),
-    Key("when", Form.CEL, "A condition over the facts and `labels`; unknown is no.", "always"),
+    Key("when", Form.CEL, "A condition over the facts, the queries and `labels`; unknown is no.", "always"),
     Key(
         "mode",
         Form.WORD,
@@ -178,6 +178,22 @@ _PROPOSE = table(
             ),
         ),
     ),
+    form=Form.LIST,
+)
+_HANDOVER = table(
+    "handover",
+    "What no machine does: the person's checklist, written down when the probes have answered; at most 20.",
+    Key("item", Form.TEXT, "What to do, in one short sentence; at most 160 characters.", needed=True),
+    Key(
+        "when",
+        Form.CEL,
+        "A condition over the facts and `labels`, those of any alert that fires; where it is unknown the "
+        "item is listed, saying what is not known.",
+        "always",
+    ),
+    Key("shows", Form.TEXTS, "Facts whose values stand beside it, such as `rollout.current.image`.", "none"),
+    Key("next", Form.TEXT, "The safe next step; at most 400 characters.", needed=True),
+    Key("why", Form.TEXT, "Why no machine does it; at most 400 characters.", needed=True),
     form=Form.LIST,
 )
 _GUARD = table(
@@ -277,6 +293,7 @@ POLICY = (
     _CLASSIFY,
     _DIAGNOSE,
     _PROPOSE,
+    _HANDOVER,
     _GUARD,
     _APPROVE,
     _VERIFY,

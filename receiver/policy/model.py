@@ -117,6 +117,20 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Handover:
+    """One thing that no release will do by itself: listed for a person unless ``when`` is known not to hold.
+
+    ``shows`` are paths of facts and labels whose values stand beside it.
+    """
+
+    item: str
+    next: str
+    why: str
+    when: str | None = None
+    shows: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Budget:
     """At most ``count`` runs in any window of ``per``."""
 
@@ -168,6 +182,7 @@ class Policy:
     owner: str = ""
     runbook: str = ""
     file: str = ""
+    handover: tuple[Handover, ...] = ()
 
 
 @dataclass(frozen=True)

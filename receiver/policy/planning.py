@@ -21,16 +21,19 @@ _PLAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._:/-]{0,251}[A-Za-z0-9])?")
 
 
 def considered(
-    candidate: Candidate, incident: Incident, facts: Mapping[str, Any], tried: frozenset[str]
+    candidate: Candidate, incident: Incident, known: Mapping[str, Any], tried: frozenset[str]
 ) -> tuple[Truth, str]:
-    """Whether its condition holds for the incident, and the reason where it does not or is not known."""
+    """Whether its condition holds for the incident, and the reason where it does not or is not known.
+
+    ``known`` are the facts of the probes and the values of the queries, by their names.
+    """
     told = filled(candidate, incident)
     if isinstance(told, Candidate) and cure_of(told.remediation, told.parameters) in tried:
         return Truth.FALSE, "it was tried for this incident"
     truth, reason = Truth.TRUE, ""
     if candidate.when is not None:
         labels = next((alert.labels for alert in incident.alerts.values() if alert.firing), {})
-        truth, reason = evaluate(candidate.when, {**facts, "labels": dict(labels)})
+        truth, reason = evaluate(candidate.when, {**known, "labels": dict(labels)})
     if truth is Truth.FALSE:
         return truth, f"{candidate.when} does not hold"
     if candidate.disabled:

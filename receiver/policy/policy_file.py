@@ -30,6 +30,7 @@ from receiver.policy.model import (
     Classify,
     GuardRule,
     Guards,
+    Handover,
     LevelRule,
     Match,
     Matcher,
@@ -48,6 +49,7 @@ SECTIONS = (
     "classify",
     "diagnose",
     "propose",
+    "handover",
     "guard",
     "approve",
     "verify",
@@ -60,6 +62,9 @@ NOT_YET = "not yet in this release"
 DEFAULT_MONITOR = timedelta(minutes=15)
 # More points than this and one classification asks Prometheus for too much.
 MAX_POINTS = 2000
+# A checklist that is longer than this is read by nobody at night.
+MAX_HANDOVERS = 20
+MAX_ITEM, MAX_SENTENCES = 160, 400
 # Fewer looks than this in the success window, and one lucky sample decides.
 LOOKS_IN_WINDOW = 4
 
@@ -69,6 +74,7 @@ _BELOW = {
     "target": ("kind", "namespace", "name", "namespaces", "names"),
     "classify": ("severityLabel", *(level.value for level in Level)),
     "propose": ("remediation",),
+    "handover": ("item", "shows", "next"),
     "guard": ("perTarget", "perPolicy", "minAvailable", "rules"),
     "approve": (*(risk.value for risk in Risk), "expires", "executeWithin"),
     "verify": ("success", "within", "regression", "settle", "baseline", "onNoData"),
@@ -82,6 +88,7 @@ _SECRET_VALUE = re.compile(
     r"AKIA[0-9A-Z]{12,}|gh[pousr]_\w{20,}|xox[abpr]-|eyJ[\w-]{10,}\.|-----BEGIN|glpat-"
     r"|(?=[^\s/]*[a-z])(?=[^\s/]*[A-Z])(?=[^\s/]*\d)[A-Za-z0-9+_=-]{32,}"
 )
+_FACT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 _BASELINE_OF = re.compile(r"\bbaseline\s*(?:\.\s*(\w+)|\[\s*[\"'](\w+)[\"']\s*\])")
 _TARGET_FACTS: Mapping[str, Any] = {"apiVersion": "", "kind": "", "metadata": ANY, "spec": ANY, "status": ANY}
 _ORDER = tuple(Risk)
@@ -152,6 +159,7 @@ def read_policy(document: Document, metadata: Fields, spec: Fields, around: Surr
     classify = _classify(draft, spec.table("classify", needed=True))
     deadline, probes = _diagnose(draft, spec.having("diagnose").table("diagnose"))
     candidates = _propose(draft, spec, target)
+    handover = _handover(draft, spec)
     guards = _guard(draft, spec.having("guard").table("guard"))
     approve = _approve(draft, spec.having("approve"))
     verification = _verify(draft, spec.table("verify", needed=True))
@@ -176,6 +184,7 @@ def read_policy(document: Document, metadata: Fields, spec: Fields, around: Surr
         owner=metadata.text("owner") or "",
         runbook=metadata.text("runbook") or "",
         file=document.file,
+        handover=handover,
     )
 
 
@@ -396,6 +405,10 @@ def _diagnose(draft: _Draft, fields: Fields) -> tuple[timedelta, tuple[ProbeUse,
             if facts is ANY:
                 hint = did_you_mean(probe, draft.around.probe_facts)
                 fields.document.complain(named, f'there is no probe "{probe}"', hint)
+        if called is not None and called in draft.queries:
+            fields.document.complain(
+                key, f'probe "{called}" has the name of a query', "a condition could mean either: rename one"
+            )
         # A probe looks at the target, or at the database that it names; other settings there are none.
         of_database = (probe or "").startswith(OF_DATABASES)
         uses.known(("probe", "connection") if of_database else ("probe",))
@@ -424,7 +437,8 @@ def _propose(draft: _Draft, spec: Fields, target: TargetTemplate) -> tuple[Candi
         why = fields.text("why", needed=disabled) or ""
         if "{{" in why and (node := fields.node("why")) is not None:
             draft.document.complain(node, f"templates in why are {NOT_YET}", "write plain text")
-        when = _condition(draft, fields, "when", {**draft.facts, "labels": TEXTS}, "fact", needed=False)
+        samples = {**draft.measured, **draft.facts, "labels": TEXTS}
+        when = _condition(draft, fields, "when", samples, "query or fact", needed=False)
         parameters = _parameters(draft, fields, known)
         condition = None if when is None else when[0]
         expires = _expires(fields, known)
@@ -498,6 +512,74 @@ def _parameters(draft: _Draft, fields: Fields, known: Spec | None) -> Mapping[st
         named, valued = places.get(problem.name, (nowhere, nowhere))
         draft.document.complain(named if problem.about_name else valued, problem.message, problem.hint)
     return found
+
+
+def _handover(draft: _Draft, spec: Fields) -> tuple[Handover, ...]:
+    found: list[Handover] = []
+
+    def entry(fields: Fields) -> None:
+        fields.known(
+            ("item", "when", "shows", "next", "why"),
+            instead={"remediation": "what is offered stands under propose"},
+        )
+        item = _sentence(fields, "item", MAX_ITEM)
+        if item and any(other.item == item for other in found):
+            fields.document.complain(fields.key("item"), f'"{item[:60]}" stands here twice', "make it one")
+        when = _condition(draft, fields, "when", {**draft.facts, "labels": TEXTS}, "fact", needed=False)
+        shows = tuple(_shown(draft, node, said) for node, said in fields.texts("shows"))
+        step, why = _sentence(fields, "next", MAX_SENTENCES), _sentence(fields, "why", MAX_SENTENCES)
+        found.append(Handover(item, step, why, None if when is None else when[0], shows))
+
+    nodes = spec.items("handover")
+    if len(nodes) > MAX_HANDOVERS:
+        message = f"spec.handover has {len(nodes)} entries; {MAX_HANDOVERS} are allowed"
+        draft.document.complain(nodes[MAX_HANDOVERS], message, "keep what a person can work off")
+    each(draft.document, nodes, "handover", entry)
+    return tuple(found)
+
+
+def _sentence(fields: Fields, key: str, most: int) -> str:
+    """A text that people read as it stands."""
+    said = fields.text(key, needed=True)
+    node = fields.node(key)
+    if said is None or node is None:
+        return ""
+    if not said.strip():
+        fields.document.complain(node, f"{fields.what}.{key} is empty", "write one sentence")
+    if len(said) > most:
+        message = f"{fields.what}.{key} has {len(said)} characters; {most} are allowed"
+        fields.document.complain(node, message, "say the rest in the runbook")
+    if "{{" in said:
+        fields.document.complain(
+            node, f"templates in {key} are {NOT_YET}", "name facts under shows" if key != "item" else ""
+        )
+    return said
+
+
+def _shown(draft: _Draft, node: ScalarNode, path: str) -> str:
+    """The path of a fact or a label, complained about where there is none such."""
+    if not _FACT_PATH.fullmatch(path):
+        draft.document.complain(
+            node, f"{path[:60]!r} is no path of a fact", "write the probe's name, a dot and its fact"
+        )
+        return path
+    known: Any = {**draft.facts, "labels": TEXTS}
+    offset = 0
+    for part in path.split("."):
+        if known is TEXTS:
+            known = ""
+        elif isinstance(known, Mapping) and part in known:
+            known = known[part]
+        elif known is not ANY:
+            names = tuple(known) if isinstance(known, Mapping) else ()
+            where = f'"{path[: offset - 1]}" has no' if offset else "there is no fact"
+            place = draft.document.inside(node, offset)
+            draft.document.complain(
+                place, f'{where} "{part}"', did_you_mean(part, names, of="there are"), length=len(part)
+            )
+            break
+        offset += len(part) + 1
+    return path
 
 
 def _guard(draft: _Draft, fields: Fields) -> Guards:

@@ -32,9 +32,10 @@ What `propose` may name, and the parameters that stand in its `with`.
 CONDITIONS = """## Conditions
 
 Conditions are [CEL](https://cel.dev). `classify` and `verify` know the queries by name, each one number;
-`verify` also `baseline.x`, the highest value of the query x before the change. `when` knows the facts of the
-probes and `labels`, those of the first alert that fires; `guard.rules` know the queries, `labels` and
-`target`, the object as Kubernetes has it.
+`verify` also `baseline.x`, the highest value of the query x before the change. `when` of a candidate
+knows the facts of the probes, the queries as they are now, and `labels`, those of the first alert that
+fires; `when` of a hand-over knows the facts and `labels`, those of any alert that fires; `guard.rules` know
+the queries, `labels` and `target`, the object as Kubernetes has it.
 
 There are `&&`, `||`, `!`, `== != < <= > >=`, `in`, `+ - * / %`, `a ? b : c`, `a.b` and `a["b"]`, lists such
 as `[1, 2]`, and the functions below. A decimal is computed with a decimal: `baseline.err * 2.0`, not `* 2`.

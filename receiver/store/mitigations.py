@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from receiver.store.effects import StoredPlan, plan_number, stored_plan
 from receiver.store.schema import plans
@@ -30,6 +30,12 @@ def due(tx: Connection, *, now: datetime, limit: int) -> Sequence[StoredPlan]:
         select(plans).where(plans.c.expires_at <= seconds(now)).order_by(plans.c.expires_at).limit(limit)
     )
     return [stored_plan(row) for row in rows]
+
+
+def next_due(tx: Connection) -> datetime | None:
+    """When the earliest of them is over; None where none is in force."""
+    found = tx.execute(select(func.min(plans.c.expires_at))).scalar()
+    return None if found is None else moment(found)
 
 
 def in_force(tx: Connection, target: str) -> Sequence[StoredPlan]:

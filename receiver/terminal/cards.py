@@ -14,7 +14,7 @@ from rich.text import Text
 
 from receiver.domain.durations import in_words
 from receiver.terminal.screen import clean, moment, plain, severity, state
-from receiver.terminal.sentences import sentence
+from receiver.terminal.sentences import handover_lines, sentence
 
 Document = Mapping[str, Any]
 
@@ -33,6 +33,7 @@ _EVENTS = {
     "StillSick": "bold red",
     "EffectUnknown": "bold red",
     "Escalated": "bold magenta",
+    "HandedOver": "magenta",
 }
 
 
@@ -103,6 +104,8 @@ def incident_card(incident: Document) -> RenderableType:
             _row(grid, "objection", plain(objection, "red"))
     for reason in _list(incident.get("escalated")):
         _row(grid, "a person is needed", plain(reason, "magenta"))
+    for number, item in enumerate(_list(incident.get("handover")), start=1):
+        _row(grid, "to do by hand" if number == 1 else "", _handed_over(number, _map(item)))
     if incident.get("monitoring_until"):
         _row(grid, "monitoring until", plain(moment(incident["monitoring_until"])))
     if incident.get("ready_to_resolve") and incident.get("status") != "resolved":
@@ -176,6 +179,14 @@ def _alert(alert: Document) -> Text:
     ended = alert.get("ends_at")
     told = plain(labels.get("alertname", alert.get("identity")), "dim" if ended else "red")
     told.append(f" since {moment(alert.get('starts_at'))}" + (f", ended {moment(ended)}" if ended else ""))
+    return told
+
+
+def _handed_over(number: int, item: Document) -> Text:
+    """One point of the checklist: what to do, what was found, how, and why not by itself."""
+    told = plain(f"{number}. {item.get('item')}", "bold")
+    for words in handover_lines(item):
+        told.append(f"\n   {clean(words)}")
     return told
 
 

@@ -68,6 +68,25 @@ def _diagnosed(event: Event) -> str:
     return found
 
 
+def _handed_over(event: Event) -> str:
+    items = event.get("items")
+    told = [one.get("item") for one in items if isinstance(one, Mapping)] if isinstance(items, list) else []
+    more = f"; and {event['left_out']} more" if event.get("left_out") else ""
+    numbered = "; ".join(f"{number}. {item}" for number, item in enumerate(told, start=1))
+    return f"for a person: {numbered}{more}"
+
+
+def handover_lines(item: Event) -> list[str]:
+    """What stands below one thing that a person does: a line each, not yet harmless."""
+    lines: list[str] = []
+    if item.get("unknown"):
+        lines.append(f"perhaps: {item['unknown']}")
+    found = item.get("found")
+    if isinstance(found, Mapping) and found:
+        lines.append("found: " + ", ".join(f"{path} = {value}" for path, value in found.items()))
+    return [*lines, f"next: {item.get('next')}", f"why by hand: {item.get('why')}"]
+
+
 def _asked(event: Event) -> str:
     who = _joined(event.get("groups"), " or ")
     again = f", asked for the {event['round']}. time" if (event.get("round") or 1) != 1 else ""
@@ -117,6 +136,7 @@ _WORDS: Mapping[str, Callable[[Event], str]] = {
     "SeveritySet": lambda e: f"{e.get('by')} says {e.get('severity')}: {e.get('reason')}",
     "DowngradeProposed": lambda e: f"it looks like {e.get('severity')} now: {e.get('reason')}",
     "Diagnosed": _diagnosed,
+    "HandedOver": _handed_over,
     "Planned": lambda e: f"{e.get('plan_id')}: {e.get('summary')}",
     "NothingApplies": lambda e: _joined(e.get("reasons"), "; "),
     "ApprovalRequested": _asked,

@@ -39,7 +39,8 @@ from receiver.policy.model import Mode, Policy, PolicySet
 from receiver.settings import Settings, read_settings
 from receiver.store import reading, timeline
 from receiver.store.engine import Delivery
-from receiver.terminal.sentences import sentence
+from receiver.terminal.screen import clean
+from receiver.terminal.sentences import handover_lines, sentence
 from remediations import registry
 
 
@@ -167,6 +168,9 @@ def _show(told: list[tuple[int, ev.Event]], output: str) -> None:
     for incident, event in told:
         document = json.loads(event_text(event))
         console.print(Text(f"incident {incident}  {document['event']:<18} {sentence(document)}"))
+        for number, item in enumerate(document.get("items", ()), start=1):
+            for line in (f"{number}. {item['item']}", *(f"   {one}" for one in handover_lines(item))):
+                console.print(Text(f"             {clean(line)}"))
         if isinstance(event, ev.Planned):
             for line in (*event.diff.splitlines(), *event.guards, *event.rejected):
                 console.print(Text(f"             {line}"))

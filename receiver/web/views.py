@@ -38,6 +38,7 @@ def incident_view(incident: Incident) -> dict[str, Any]:
         "stale": incident.stale,
         "escalated": list(incident.escalated),
         "plan": None if document["plan"] is None else _progress(document["plan"]),
+        "handover": list(document["handover"]),
         "tried": [[tried.partition(" ")[0], state] for tried, state in document["tried"]],
         "epoch": incident.epoch,
     }

@@ -39,11 +39,21 @@ spec:
     P1: {expr: err > 0.2, for: 2m}
     P2: {expr: err > 0.05}
     P3: {expr: err > 0.01}
-  diagnose: {deadline: 20s, rollout: {probe: rollout-history}, db: {probe: postgres-disk, connection: shop}}
+  diagnose:
+    deadline: 20s
+    rollout: {probe: rollout-history}
+    owner: {probe: owners}
+    db: {probe: postgres-disk, connection: shop}
   propose:
     - {remediation: deployment.rollback, why: young, when: rollout.hasEarlier, with: {to: known-good}}
     - {remediation: deployment.scale, with: {replicas: 10}, expires: 2h}
     - {remediation: deployment.dance, why: nobody has taught it yet, mode: disabled}
+  handover:
+    - item: Drain the node
+      when: owner.everything
+      shows: [rollout.current.image, labels.pod]
+      next: Cordon it first
+      why: pods are lost with it
   guard:
     perTarget: {count: 1, per: 2h}
     perPolicy: {count: 3, per: 1h}
@@ -143,6 +153,7 @@ def test_the_loader_asks_for_exactly_the_listed_keys(monkeypatch: pytest.MonkeyP
     # Which keys a probe has depends on whether it looks at a database.
     listed["Policy:diagnose.db"] = listed.pop("Policy:diagnose.name of the facts")
     listed["Policy:diagnose.rollout"] = {"probe"}
+    listed["Policy:diagnose.owner"] = {"probe"}
     assert asked.pop("Policy:the file") == {"apiVersion", "kind", "metadata", "spec"}
     of_policy = {where: names for where, names in asked.items() if where.startswith("Policy:")}
     assert of_policy == listed

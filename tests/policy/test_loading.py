@@ -48,6 +48,84 @@ ERRORS: dict[str, tuple[str, str, str]] = {
         "- ⟦mode⟧: disabled\n      remediation: deployment.rollback",
         'field "why" is missing in propose[0]',
     ),
+    "a probe with the name of a query": (
+        "    rollout: {probe: rollout-history}",
+        "    ⟦err⟧: {probe: owners}\n    rollout: {probe: rollout-history}",
+        'probe "err" has the name of a query',
+    ),
+    "a condition of a candidate that names neither query nor fact": (
+        "when: rollout.hasEarlier",
+        "when: ⟦erz > 0.2 && rollout.hasEarlier",
+        "is not a query or fact of this policy (queries and facts:",
+    ),
+    # hand-overs
+    "a hand-over without its reason": (
+        "  guard:",
+        "  handover:\n    - ⟦item⟧: Drain the node\n      next: cordon it\n  guard:",
+        'field "why" is missing in handover[0]',
+    ),
+    "a misspelt key of a hand-over": (
+        "  guard:",
+        "  handover:\n    - {item: a, next: b, why: c, ⟦show⟧: [rollout.paused]}\n  guard:",
+        'did you mean "shows"?',
+    ),
+    "a hand-over beside its section": (
+        "  guard:",
+        "  ⟦shows⟧: [rollout.paused]\n  guard:",
+        "indent it under handover",
+    ),
+    "a hand-over whose condition names no fact": (
+        "  guard:",
+        "  handover:\n    - {item: a, next: b, why: c, when: ⟦rolout.paused}\n  guard:",
+        'did you mean "rollout"?',
+    ),
+    "a shown fact that the probe does not find": (
+        "  guard:",
+        "  handover:\n    - {item: a, next: b, why: c, shows: [rollout.current.⟦imag]}\n  guard:",
+        'did you mean "image"?',
+    ),
+    "a shown fact of no probe": (
+        "  guard:",
+        "  handover:\n    - {item: a, next: b, why: c, shows: [⟦rolout.current]}\n  guard:",
+        'there is no fact "rolout"',
+    ),
+    "a shown fact below a number": (
+        "  guard:",
+        "  handover:\n    - {item: a, next: b, why: c, shows: [rollout.revisions.⟦first]}\n  guard:",
+        '"rollout.revisions" has no "first"',
+    ),
+    "a shown condition": (
+        "  guard:",
+        "  handover:\n    - {item: a, next: b, why: c, shows: [⟦rollout.revisions > 1⟧]}\n  guard:",
+        "is no path of a fact",
+    ),
+    "a hand-over that stands twice": (
+        "  guard:",
+        "  handover:\n    - {item: a, next: b, why: c}\n    - {⟦item⟧: a, next: d, why: e}\n  guard:",
+        '"a" stands here twice',
+    ),
+    "an item that is a story": (
+        "  guard:",
+        f"  handover:\n    - {{item: ⟦{'x' * 161}⟧, next: b, why: c}}\n  guard:",
+        "handover[0].item has 161 characters; 160 are allowed",
+    ),
+    "an item that says nothing": (
+        "  guard:",
+        '  handover:\n    - {item: ⟦""⟧, next: b, why: c}\n  guard:',
+        "handover[0].item is empty",
+    ),
+    "a template in a hand-over": (
+        "  guard:",
+        '  handover:\n    - {item: a, next: ⟦"look at {{ labels.pod }}"⟧, why: c}\n  guard:',
+        "name facts under shows",
+    ),
+    "a checklist that nobody works off": (
+        "  guard:",
+        "  handover:\n"
+        + "".join(f"    - {{item: a{number}, next: b, why: c}}\n" for number in range(20))
+        + "    - ⟦{item: last, next: b, why: c}⟧\n  guard:",
+        "spec.handover has 21 entries; 20 are allowed",
+    ),
     # yaml
     "a key that stands twice": ("  monitor: 15m\n", "  monitor: 15m\n  ⟦monitor⟧: 20m\n", "first on line 46"),
     "a tag": ("why: it began", "why: ⟦!x it began", "YAML tags are not allowed"),
@@ -169,14 +247,17 @@ ERRORS: dict[str, tuple[str, str, str]] = {
         "is not expected here",
     ),
     "an unknown query": ("P2: {expr: err", "P2: {expr: ⟦eror⟧", '"eror" is not a query of this policy'),
-    "an unknown fact": ("when: rollout.", "when: ⟦rolout⟧.", '"rolout" is not a fact of this policy'),
+    "an unknown fact": (
+        "when: rollout.",
+        "when: ⟦rolout⟧.",
+        '"rolout" is not a query or fact of this policy',
+    ),
     "an unknown field of a fact": (
         "rollout.hasEarlier",
         "rollout.⟦hasErlier⟧",
         '"rollout" has no "hasErlier"',
     ),
     "an unknown field below": ("current.ageSeconds", "current.⟦age⟧", '"rollout.current" has no "age"'),
-    "a query in a when": ("when: rollout.hasEarlier", "when: ⟦err⟧ > 0.5", '"err" is not a fact'),
     "a baseline outside verify": (
         "P2: {expr: err >=",
         "P2: {expr: err > ⟦baseline⟧.err || err >=",

@@ -119,58 +119,74 @@ WELL = {
     ),
     "inc-006-external-api": ("worst < 0.01 && breakers <= 0.0 && limited <= 0.0", 15),
 }
-# What the playbook asks for, in its order. All but two are named to a person and never offered.
+# What the playbook asks for, in its order: what is offered, and after a dash what is not there yet and only
+# named to a person. What no release will ever do is handed over.
 ASKED = {
     "inc-001-bad-release": [
         "deployment.rollback",
-        "deployment.env",
-        "database.add-replica",
-        "deployment.env",
+        "deployment.set-env",
+        "deployment.set-env",
         "deployment.scale",
-        "deployment.resources",
+        "deployment.set-resources",
     ],
     "inc-002-slow-api": [
-        "postgres.cancel-query",
-        "postgres.add-index",
-        "deployment.env",
-        "deployment.env",
+        "- postgres.cancel-query",
+        "deployment.set-env",
+        "deployment.set-env",
         "deployment.scale",
-        "api.warm-up",
-        "network.look",
+        "- api.warm-up",
     ],
     "inc-003-resource-exhaustion": [
         "deployment.scale",
         "pod.evict",
         "deployment.restart",
-        "deployment.resources",
-        "node.clean-logs",
-        "node.prune-images",
-        "postgres.vacuum-full",
-        "volume.expand",
+        "deployment.set-resources",
+        "- volume.expand",
     ],
     "inc-004-agent-failures": [
         "deployment.rollback",
-        "agent.revert-pack",
-        "deployment.env",
-        "secret.rotate-key",
-        "deployment.env",
+        "deployment.set-env",
+        "deployment.restart",
+        "deployment.set-env",
     ],
     "inc-005-database": [
-        "postgres.raise-connections",
         "postgres.terminate-idle",
-        "deployment.env",
-        "postgres.vacuum-full",
-        "postgres.reindex",
-        "postgres.delete-old",
-        "database.expand",
+        "- deployment.env",
+        "- database.expand",
     ],
     "inc-006-external-api": [
-        "deployment.env",
-        "deployment.env",
-        "provider.wait",
-        "deployment.env",
-        "provider.upgrade-tier",
-        "secret.rotate-key",
+        "deployment.set-env",
+        "deployment.set-env",
+        "- provider.wait",
+        "deployment.set-env",
+    ],
+}
+
+
+HANDED_OVER = {
+    "inc-001-bad-release": ["Add a replica of the database", "Tell customers, and decide about credits"],
+    "inc-002-slow-api": ["Add the index that a slow statement lacks", "Look whether the network is slow"],
+    "inc-005-database": [
+        "Allow more connections, if there is no other way",
+        "Do not run VACUUM FULL",
+        "Do not run REINDEX DATABASE",
+        "Do not delete old rows",
+    ],
+    "inc-006-external-api": [
+        "Ask for a higher tier, if the limit is the provider's",
+        "Replace the provider's key, if it is not valid any more",
+    ],
+    "inc-003-resource-exhaustion": [
+        "Look which process eats the CPU",
+        "Find the leak and mend it",
+        "Make room among the logs of the node",
+        "Make room among the images of the node",
+        "Leave the database's tables alone",
+        "Grow the disk of a node by replacing the node",
+    ],
+    "inc-004-agent-failures": [
+        "Revert the commit that broke the agent pack",
+        "Replace the provider's key, if it is not valid any more",
     ],
 }
 
@@ -193,17 +209,10 @@ def test_well_again_is_what_the_playbook_says(shipped: PolicySet) -> None:
 
 
 def test_every_cause_of_the_playbook_is_named_in_its_order(shipped: PolicySet) -> None:
-    asked = {
-        policy.name: [candidate.remediation for candidate in policy.candidates] for policy in shipped.policies
-    }
-    assert asked == ASKED
-    offered = {
-        candidate.remediation
+    assert {
+        policy.name: [f"{'- ' * one.disabled}{one.remediation}" for one in policy.candidates]
         for policy in shipped.policies
-        for candidate in policy.candidates
-        if not candidate.disabled
-    }
-    assert offered == {"deployment.rollback", "postgres.terminate-idle"}
+    } == ASKED
 
 
 def test_what_is_named_can_be_read_whole(shipped: PolicySet) -> None:
@@ -214,9 +223,20 @@ def test_what_is_named_can_be_read_whole(shipped: PolicySet) -> None:
             for candidate in policy.candidates
             if candidate.disabled
         ]
-        assert max(len(reason) for reason in reasons) <= 300, policy.name
+        assert max((len(reason) for reason in reasons), default=0) <= 300, policy.name
         assert len("no remediation applies: " + "; ".join(reasons)) <= 2000, policy.name
         assert all("Line" in reason for reason in reasons)
+
+
+def test_what_no_machine_does_is_handed_over_with_its_line(shipped: PolicySet) -> None:
+    handed = {
+        policy.name: [entry.item for entry in policy.handover]
+        for policy in shipped.policies
+        if policy.handover
+    }
+    assert handed == HANDED_OVER
+    entries = [entry for policy in shipped.policies for entry in policy.handover]
+    assert [entry.item for entry in entries if "Line" not in entry.why] == []
 
 
 def test_no_two_policies_are_about_the_same_alerts(shipped: PolicySet) -> None:

@@ -154,6 +154,41 @@ def _rejected(expectation: Expectation, seen: Seen) -> Answer | None:
     return _contained(expectation.rejected, told, nothing="no candidate was rejected")
 
 
+def _handover(expectation: Expectation, seen: Seen) -> Answer | None:
+    if not expectation.handover:
+        return None
+    found = _incident(expectation, seen)
+    nothing = NO_INCIDENT if found is None else "nothing is handed over"
+    return _contained(expectation.handover, _handed_over(found), nothing=nothing)
+
+
+def _no_handover(expectation: Expectation, seen: Seen) -> Answer | None:
+    if not expectation.no_handover:
+        return None
+    found = _incident(expectation, seen)
+    there = [text for text in _handed_over(found) if any(one in text for one in expectation.no_handover)]
+    expected = " or ".join(f"{text!r}" for text in expectation.no_handover)
+    got = NO_INCIDENT if found is None else "\n".join(there)
+    return Answer(found is not None and not there, f"no item with {expected}", got)
+
+
+def _handed_over(found: SeenIncident | None) -> list[str]:
+    """Each item with everything that stands beside it."""
+    items = found.incident.handover if found is not None else ()
+    return [
+        ". ".join(
+            (
+                one.item,
+                *(f"{path} = {value}" for path, value in one.found.items()),
+                one.unknown,
+                one.next,
+                one.why,
+            )
+        )
+        for one in items
+    ]
+
+
 def _refused(expectation: Expectation, seen: Seen) -> Answer | None:
     if not expectation.refused:
         return None
@@ -236,6 +271,8 @@ QUESTIONS: dict[str, Callable[[Expectation, Seen], Answer | None]] = {
     "risk": _risk,
     "state": _state,
     "rejected": _rejected,
+    "handover": _handover,
+    "noHandover": _no_handover,
     "refused": _refused,
     "verdict": _verdict,
     "executed": _executed,

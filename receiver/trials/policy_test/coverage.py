@@ -99,6 +99,9 @@ def rules_of(policy: Policy, document: Document, catalogue: Mapping[str, Spec]) 
     yield from _classify(policy)
     for index, candidate in enumerate(policy.candidates):
         yield from _candidate(index, candidate)
+    for index, entry in enumerate(policy.handover):
+        path: Path = ("spec", "handover", index)
+        yield Rule(f"handover: {entry.item}", path, _listed(policy.name, entry.item))
     yield from _guards(policy, document)
     if policy.mode is not Mode.SHADOW and any(not one.disabled for one in policy.candidates):
         yield from _approve(policy, catalogue)
@@ -164,6 +167,14 @@ def _candidate(index: int, candidate: Candidate) -> Iterator[Rule]:
         said = f"{candidate.remediation}: {candidate.when} does not hold"
         name = f"propose: {candidate.remediation} is rejected by its when"
         yield Rule(name, (*path, "when"), lambda told: said in told.reasons)
+
+
+def _listed(policy: str, item: str) -> Question:
+    return lambda told: any(
+        isinstance(event, ev.HandedOver)
+        and any((one.policy, one.item) == (policy, item) for one in event.items)
+        for event in told.events
+    )
 
 
 def _guards(policy: Policy, document: Document) -> Iterator[Rule]:

@@ -116,6 +116,8 @@ _EXPECT = table(
         words=tuple(PlanState),
     ),
     Key("rejected", Form.TEXT_OR_LIST, "Why candidates are not offered contains this."),
+    Key("handover", Form.TEXT_OR_LIST, "What is handed over to a person contains this."),
+    Key("noHandover", Form.TEXT_OR_LIST, "Nothing that is handed over contains this."),
     Key("refused", Form.TEXT_OR_LIST, "What guards said just before acting contains this."),
     Key("verdict", Form.WORD, "What came of it.", words=tuple(Verdict)),
     Key("executed", Form.TEXTS, "What was carried out so far, in order.", suggests=Suggested.REMEDIATION),

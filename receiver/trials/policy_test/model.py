@@ -167,6 +167,8 @@ class Expectation:
     risk: Risk | None = None
     state: PlanState | None = None
     rejected: tuple[str, ...] = ()
+    handover: tuple[str, ...] = ()
+    no_handover: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     verdict: Verdict | None = None
     executed: tuple[str, ...] | None = None

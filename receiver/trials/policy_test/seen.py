@@ -59,7 +59,9 @@ class Seen:
 
 
 def writes_of(calls: Iterable[Call], incidents: Iterable[SeenIncident]) -> tuple[Write, ...]:
-    """The writes among these calls, each with what it was for: its marker names the intent."""
+    """The writes among these calls, each with what it was for: its marker names the intent, and an eviction,
+    which can carry none, the pod.
+    """
     begun: dict[str, tuple[Kind, str]] = {}
     for seen in incidents:
         remediations: dict[str, str] = {}
@@ -69,6 +71,8 @@ def writes_of(calls: Iterable[Call], incidents: Iterable[SeenIncident]) -> tuple
                 remediations[event.plan_id] = event.remediation
             elif isinstance(event, ev.ExecutionStarted):
                 begun[event.intent] = (event.kind, remediations.get(event.plan_id, ""))
+            elif isinstance(event, ev.Executed) and event.receipt.target.kind == "Pod":
+                begun[event.receipt.target.uid] = ("execute", remediations.get(event.plan_id, ""))
     found: list[Write] = []
     for call in calls:
         if call.applied is not None:
@@ -99,7 +103,11 @@ def signals_of(obeyed: Iterable[Obeyed], incidents: Iterable[SeenIncident]) -> t
 
 
 def _marker(body: Any) -> str:
-    """The intent that a JSON patch carries, whether it adds one annotation or the whole map."""
+    """The intent that a JSON patch carries, whether it adds one annotation or the whole map, or an eviction's
+    pod.
+    """
+    if isinstance(body, Mapping) and body.get("kind") == "Eviction":
+        return str(body.get("deleteOptions", {}).get("preconditions", {}).get("uid", ""))
     for operation in body if isinstance(body, list) else []:
         path, value = str(operation.get("path")), operation.get("value")
         if path == f"{_POINTER}/{MARKER.replace('/', '~1')}":

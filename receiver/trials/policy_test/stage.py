@@ -24,12 +24,13 @@ from receiver.clients.cluster import Cluster
 from receiver.demo.kubernetes import ApiServer, SteppedClock
 from receiver.domain.incidents import Incident
 from receiver.pipeline.counters import Counters
+from receiver.pipeline.expiring import expire
 from receiver.pipeline.joining import join_waiting
 from receiver.pipeline.telling import deliver
 from receiver.pipeline.worker import Worker
 from receiver.pipeline.world import Loaded, World
 from receiver.policy.model import PolicySet
-from receiver.store import claims, effects, migrate, reading, timeline
+from receiver.store import claims, effects, migrate, mitigations, reading, timeline
 from receiver.store.engine import Delivery, Store
 from receiver.store.sqlite import open_sqlite
 from receiver.trials.policy_test.evaluating import Evaluator, PromQL, evaluator
@@ -88,13 +89,16 @@ class Stage:
 
     async def work(self) -> None:
         """Do everything that is due now; the cluster's controllers begin on what was written."""
+        await expire(self.world)
         await self.worker.settle()
         self.api.reconcile()
 
     async def next_due(self) -> datetime | None:
         """When the service has something to do next."""
         due = await self.world.store.read(claims.next_due)
-        return None if due is None else timeline.moment(due)
+        over = await self.world.store.read(mitigations.next_due)
+        moments = [] if over is None else [over]
+        return min([*moments, timeline.moment(due)] if due is not None else moments, default=None)
 
     async def newest_incident(self) -> Incident | None:
         """The one that opened last."""

@@ -40,6 +40,8 @@ ROWS: dict[str, tuple[str, str, str]] = {
     "risk": ("disruptive", "irreversible", "disruptive"),
     "state": ("undone", "verified", "undone"),
     "rejected": ("it was tried", "no policy matches", "it was tried for this incident"),
+    "handover": ("Add a replica of the database", "Drain the node", "Line 424"),
+    "noHandover": ("Drain the node", "a replica of the database", "Line 424"),
     "refused": ("[G3, Argo CD]", "kill switch", "managed by Argo CD"),
     "verdict": ("worse", "improved", "worse"),
     "executed": ("[deployment.rollback]", "[]", "[deployment.rollback]"),
