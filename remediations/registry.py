@@ -24,8 +24,8 @@ def build(cluster: ClusterReader, databases: DatabaseReader) -> dict[str, Remedi
     """The remediations by name, each with the door it needs."""
     built: list[Remediation] = [
         rollback.Rollback(cluster),
-        scale.Scale(cluster),
-        set_env.SetEnv(cluster),
+        scale.Scale(cluster, databases),
+        set_env.SetEnv(cluster, databases),
         restart.Restart(cluster),
         set_resources.SetResources(cluster),
         evict.Evict(cluster),

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from receiver.domain import plans
+from receiver.domain.backends import BACKEND
 from receiver.domain.capacity import Amount, asked_by, fits, free_on, within_quotas
 from receiver.domain.plans import (
     ApprovalDefault,
@@ -27,7 +28,8 @@ from receiver.domain.plans import (
     Spec,
     Step,
 )
-from receiver.domain.remediation import ClusterReader, Evidence, Placement
+from receiver.domain.pools import too_many
+from receiver.domain.remediation import ClusterReader, DatabaseReader, Evidence, Placement
 from receiver.domain.workloads import deployment_reference, put_back, reference
 
 REPLICAS, FLOOR, CEILING = "/spec/replicas", "/spec/minReplicas", "/spec/maxReplicas"
@@ -48,6 +50,11 @@ class Parameters(plans.Parameters):
         description="`check`: the nodes must have room for the new pods; `autoscaled`: nodes are added by "
         "themselves, so only quotas are looked at.",
     )
+    connection: str | None = Field(
+        None,
+        description="A database of the databases file that every pod connects to: it must have room, too.",
+    )
+    connections_each: int = Field(10, ge=1, le=1000, description="How many connections a pod holds at most.")
 
 
 SPEC = Spec(
@@ -64,6 +71,7 @@ SPEC = Spec(
         Permission("autoscaling", "horizontalpodautoscalers", "list"),
         Permission("autoscaling", "horizontalpodautoscalers", "get"),
         Permission("", "resourcequotas", "list"),
+        Permission(BACKEND, "connections", "list"),
         Permission("", "nodes", "list", everywhere=True),
         Permission("", "pods", "list", everywhere=True),
     ),
@@ -88,8 +96,9 @@ class Scale:
 
     spec = SPEC
 
-    def __init__(self, cluster: ClusterReader) -> None:
+    def __init__(self, cluster: ClusterReader, databases: DatabaseReader) -> None:
         self._cluster = cluster
+        self._databases = databases
 
     async def observe(self, target: ObjectRef, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         """The Deployment, its autoscaler, the quotas, and what the nodes have left."""
@@ -104,6 +113,8 @@ class Scale:
             "scaler": next((each for each in scalers if _aims_at(each, target)), None),
             "quotas": await self._cluster.list_objects("v1", "ResourceQuota", target.namespace),
         }
+        if (connection := parameters.get("connection")) is not None:
+            state["usage"] = await self._databases.usage(str(connection))
         if parameters.get("room", "check") == "check":
             state["nodes"] = await self._cluster.list_objects("v1", "Node", "", limit=MOST_PODS)
             state["pods"] = await self._cluster.list_objects("v1", "Pod", "", limit=MOST_PODS)
@@ -128,6 +139,11 @@ class Scale:
         more = max(0, wanted - current)
         if more and (reason := _no_room(state, deployment, more)) is not None:
             return NotApplicable(reason)
+        if more and asked.connection is not None:
+            usage, each = state["usage"], asked.connections_each
+            reason = too_many(usage, wanted=more * each, given_back=0, connection=asked.connection)
+            if reason is not None:
+                return NotApplicable(reason)
         target = deployment_reference(deployment)
         return Draft(
             target=target,

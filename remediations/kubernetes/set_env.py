@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from receiver.domain import plans
+from receiver.domain.backends import BACKEND
 from receiver.domain.plans import (
     ApprovalDefault,
     Draft,
@@ -30,7 +31,8 @@ from receiver.domain.plans import (
     Step,
 )
 from receiver.domain.pointers import pointed_at
-from receiver.domain.remediation import ClusterReader, Evidence, Placement
+from receiver.domain.pools import pods_at_most, too_many
+from receiver.domain.remediation import ClusterReader, DatabaseReader, Evidence, Placement
 from receiver.domain.workloads import CONTAINERS, container_of, deployment_reference, in_place
 
 _SECRET = re.compile(r"secret|token|passw|credential|api_?key|private", re.IGNORECASE)
@@ -62,6 +64,12 @@ class Parameters(plans.Parameters):
     least: float | None = Field(None, description="A value below this is never set.")
     most: float | None = Field(None, description="A value above this is never set.")
 
+    connection: str | None = Field(
+        None,
+        description="Where the value is the size of each pod's pool: the database, by its name in the "
+        "databases file, that must have room for all of them.",
+    )
+
     @model_validator(mode="after")
     def _sound(self) -> Self:
         for name in self.names:
@@ -86,7 +94,7 @@ SPEC = Spec(
     target_kinds=frozenset({"Deployment"}),
     parameters=Parameters,
     needs_labels=frozenset(),
-    reads=(Permission("apps", "deployments", "get"),),
+    reads=(Permission("apps", "deployments", "get"), Permission(BACKEND, "connections", "list")),
     writes=(Permission("apps", "deployments", "patch"),),
     settle=timedelta(minutes=5),
     mitigates=True,
@@ -105,12 +113,16 @@ class SetEnv:
 
     spec = SPEC
 
-    def __init__(self, cluster: ClusterReader) -> None:
+    def __init__(self, cluster: ClusterReader, databases: DatabaseReader) -> None:
         self._cluster = cluster
+        self._databases = databases
 
     async def observe(self, target: ObjectRef, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The Deployment."""
-        return {"deployment": await self._cluster.get(target)}
+        """The Deployment, and how full the database is, where the policy names one."""
+        state: dict[str, Any] = {"deployment": await self._cluster.get(target)}
+        if (connection := parameters.get("connection")) is not None:
+            state["usage"] = await self._databases.usage(str(connection))
+        return state
 
     def plan(
         self, state: Mapping[str, Any], parameters: Mapping[str, Any], evidence: Evidence, *, now: datetime
@@ -131,6 +143,10 @@ class SetEnv:
             return change
         target = deployment_reference(deployment)
         name, before, after = _told(change)
+        if asked.connection is not None:
+            reason = _pool(deployment, state["usage"], asked.connection, before, after)
+            if reason is not None:
+                return NotApplicable(reason)
         was = "it is not set now" if before is None else f"now {before}"
         return Draft(
             target=target,
@@ -228,6 +244,18 @@ def _outside(asked: Parameters, value: str) -> str | None:
 
 def _number(text: str) -> float | None:
     return float(text) if re.fullmatch(r"-?\d{1,15}(\.\d{1,6})?", text.strip()) else None
+
+
+def _pool(
+    deployment: Mapping[str, Any], usage: Mapping[str, Any], connection: str, before: str | None, after: str
+) -> str | None:
+    """Why the database has no room for pools of that size, also while the pods are replaced."""
+    size, present = _number(after), _number(before or "0")
+    if size is None:
+        return f"{after[:60]!r} is no size of a pool"
+    wanted = int(pods_at_most(deployment) * size)
+    held = int(deployment["spec"].get("replicas", 1)) * int(present or 0)
+    return too_many(usage, wanted=wanted, given_back=held, connection=connection)
 
 
 def _told(change: FieldChange) -> tuple[str, str | None, str]:

@@ -142,6 +142,16 @@ SCALES: dict[str, tuple[dict[str, Any], dict[str, Any], Any]] = {
         {"replicas": 10},
         "ResourceQuota team allows pods 8, of which 6 is used",
     ),
+    "too few connections of the database": (
+        {"usage": {"used": 70, "usable": 97}},
+        {"replicas": 10, "connection": "main", "connections_each": 8},
+        "70 of 97 connections of main are in use; this would ask for 32, beside 70 of others",
+    ),
+    "just enough connections": (
+        {"usage": {"used": 65, "usable": 97}},
+        {"replicas": 10, "connection": "main", "connections_each": 8},
+        None,
+    ),
     "a quota with room": ({"quotas": [quota({"pods": "10"}, {"pods": "6"})]}, {"replicas": 10}, None),
 }
 
@@ -155,7 +165,7 @@ def test_scaling(state: dict[str, Any], parameters: dict[str, Any], expected: An
         world["scaler"]["spec"] = {
             key: value for key, value in world["scaler"]["spec"].items() if value is not None
         }
-    check(planned(Scale(DOOR), world, parameters), expected)
+    check(planned(Scale(DOOR, DOOR), world, parameters), expected)
 
 
 def check(found: Any, expected: Any) -> None:
@@ -169,7 +179,7 @@ def check(found: Any, expected: Any) -> None:
 
 def test_the_ceiling_goes_up_with_the_floor_where_the_policy_lets_it() -> None:
     world = {"deployment": deployment(), **room(scaler=scaler(maxReplicas=8))}
-    found = planned(Scale(DOOR), world, {"replicas": 10, "raise_ceiling": True})
+    found = planned(Scale(DOOR, DOOR), world, {"replicas": 10, "raise_ceiling": True})
     assert isinstance(found, Draft)
     (step,) = found.steps
     assert [(one.pointer, one.before, one.after) for one in step.changes] == [
@@ -267,7 +277,7 @@ def test_setting_a_variable(found: dict[str, Any], parameters: dict[str, Any], e
     container = found["spec"]["template"]["spec"]["containers"][0]
     if container.get("env", ...) is None:
         del container["env"]
-    check(planned(SetEnv(DOOR), {"deployment": found}, parameters), expected)
+    check(planned(SetEnv(DOOR, DOOR), {"deployment": found}, parameters), expected)
 
 
 @pytest.mark.parametrize(
@@ -293,6 +303,23 @@ def test_what_a_policy_may_not_say_of_a_variable(parameters: dict[str, Any], rea
         SetEnv.spec.parameters.model_validate(parameters)
 
 
+@pytest.mark.parametrize(
+    ("used", "value", "reason"),
+    [
+        # Six pods hold 20 each now; while they are replaced there are eight, with 50 each.
+        pytest.param(200, "50", "this would ask for 400, beside 80 of others", id="the playbook's number"),
+        pytest.param(200, "25", None, id="it fits"),
+        pytest.param(120, "35", None, id="exactly all of them"),
+        pytest.param(121, "35", "this would ask for 280, beside 1 of others", id="one too many"),
+        pytest.param(100, "many", "'many' is no size of a pool", id="no number"),
+    ],
+)
+def test_a_pool_grows_only_where_the_server_has_room(used: int, value: str, reason: str | None) -> None:
+    state = {"deployment": deployment(), "usage": {"used": used, "usable": 280}}
+    asked = {"names": ["DB_POOL_SIZE"], "value": value, "connection": "main"}
+    check(planned(SetEnv(DOOR, DOOR), state, asked), reason)
+
+
 def test_undoing_a_variable_finds_it_where_it_stands_now() -> None:
     target = ObjectRef("apps/v1", "Deployment", "shop", "api", "d")
     change = FieldChange(f"{ENV}/0", {"name": "X", "value": "1"}, {"name": "X", "value": "2"})
@@ -314,7 +341,7 @@ def test_undoing_an_added_variable_takes_it_away_and_the_list_if_it_was_alone() 
 
 
 def undone(receipt: Receipt, found: dict[str, Any]) -> tuple[PatchStep, ...]:
-    steps = SetEnv(DOOR).undo_plan((receipt,), {"deployment": found})
+    steps = SetEnv(DOOR, DOOR).undo_plan((receipt,), {"deployment": found})
     assert not isinstance(steps, NotApplicable), steps
     assert all(isinstance(step, PatchStep) for step in steps)
     return steps  # type: ignore[return-value]
