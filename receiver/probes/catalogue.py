@@ -10,7 +10,7 @@ from receiver.domain.plans import ObjectRef, Permission
 from receiver.domain.remediation import ClusterReader, DatabaseReader
 from receiver.policy.model import ProbeUse
 from receiver.probes import databases as of_databases
-from receiver.probes import owners, rollouts
+from receiver.probes import owners, pods, rollouts
 from receiver.probes.bounds import bounded
 
 # The rights in the cluster that each takes.
@@ -23,6 +23,12 @@ READS: Mapping[str, tuple[Permission, ...]] = {
         Permission("apps", "deployments", "get"),
         Permission("autoscaling", "horizontalpodautoscalers", "list"),
     ),
+    "pods": (Permission("apps", "deployments", "get"), Permission("", "pods", "list")),
+    "log-fingerprints": (
+        Permission("apps", "deployments", "get"),
+        Permission("", "pods", "list"),
+        Permission("", "pods/log", "get"),
+    ),
     "postgres-connections": (),
     "postgres-slow-queries": (),
     "postgres-replication-lag": (),
@@ -31,6 +37,8 @@ READS: Mapping[str, tuple[Permission, ...]] = {
 FACTS: Mapping[str, Mapping[str, Any]] = {
     "rollout-history": rollouts.FACTS,
     "owners": owners.FACTS,
+    "pods": pods.PODS,
+    "log-fingerprints": pods.LOGS,
     "postgres-connections": of_databases.CONNECTIONS,
     "postgres-slow-queries": of_databases.SLOW,
     "postgres-replication-lag": of_databases.LAG,
@@ -75,4 +83,8 @@ async def _look(
             "names": [owner.owner for owner in named],
             "everything": any(owner.fields == owners.EVERYTHING for owner in named),
         }
+    if probe == "pods":
+        return await pods.states(cluster, target, now=now)
+    if probe == "log-fingerprints":
+        return await pods.fingerprints(cluster, target)
     raise KeyError(probe)

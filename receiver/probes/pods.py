@@ -1,0 +1,161 @@
+"""`pods`: how the pods of a workload are, and `log-fingerprints`: what they complain of most.
+
+Both look at no more than a few pods and bytes. What a program writes into its log is hostile text, and may
+hold secrets: a line is kept for its shape only, without numbers and without what looks like a secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from receiver.domain.alerts import parse_time
+from receiver.domain.errors import PermanentError, TemporaryError
+from receiver.domain.plans import ObjectRef
+from receiver.domain.remediation import ClusterReader
+
+PODS: Mapping[str, Any] = {
+    "count": 3,
+    "ready": 2,
+    "restarts": 5,
+    "oomKilled": 1,
+    "waiting": ["CrashLoopBackOff"],
+    "youngestSeconds": 60.0,
+    "youngShare": 0.5,
+    "nodes": ["node-1"],
+    "imageIds": ["shop/api@sha256:0"],
+}
+LOGS: Mapping[str, Any] = {
+    "pods": 3,
+    "lines": 120,
+    "errors": 12,
+    "topShare": 0.8,
+    "top": [{"line": "ERROR no connection to db-#", "count": 10}],
+}
+YOUNG_SECONDS = 300.0
+MOST_PODS = 200
+LOOKED_INTO = 10
+SINCE_SECONDS = 300
+LOG_BYTES = 256 * 1024
+SHOWN = 5
+LINE = 200
+
+_ERROR = re.compile(r"\b(error|fatal|panic|critical|exception|traceback)\b", re.IGNORECASE)
+_STAMP = re.compile(r"^\s*\d{4}-\d\d-\d\d[T ]\S+\s*")
+_SECRETS = (
+    (re.compile(r"(://)[^/\s@]+@"), r"\1…@"),
+    (re.compile(r"(?i)\b(bearer|basic)\s+\S+"), r"\1 …"),
+    (
+        re.compile(
+            r"(?i)([\w-]*(?:passw|secret|token|credential|api[_-]?key|authorization)[\w-]*\W{1,3})\S+"
+        ),
+        r"\1…",
+    ),
+    (re.compile(r"[A-Za-z0-9+/_=-]{24,}"), "…"),
+)
+_NUMBERS = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\d+(?:[.:]\d+)*")
+
+
+async def states(cluster: ClusterReader, target: ObjectRef, *, now: datetime) -> Any:
+    """The facts of `pods`; None where there is no such workload."""
+    found = await _pods(cluster, target)
+    return None if found is None else facts_of(found, now=now)
+
+
+def facts_of(found: list[dict[str, Any]], *, now: datetime) -> dict[str, Any]:
+    """The same from the pods as they were read; pure."""
+    statuses = [status for pod in found for status in pod.get("status", {}).get("containerStatuses", [])]
+    ages = [(now - parse_time(pod["metadata"]["creationTimestamp"])).total_seconds() for pod in found]
+    waiting = (status.get("state", {}).get("waiting", {}).get("reason") for status in statuses)
+    facts: dict[str, Any] = {
+        "count": len(found),
+        "ready": sum(_ready(pod) for pod in found),
+        "restarts": sum(int(status.get("restartCount", 0)) for status in statuses),
+        "oomKilled": sum(
+            status.get("lastState", {}).get("terminated", {}).get("reason") == "OOMKilled"
+            for status in statuses
+        ),
+        "waiting": sorted({reason for reason in waiting if reason}),
+        "nodes": sorted({pod["spec"]["nodeName"] for pod in found if pod["spec"].get("nodeName")}),
+        "imageIds": sorted({status["imageID"] for status in statuses if status.get("imageID")}),
+    }
+    if ages:
+        facts["youngestSeconds"] = min(ages)
+        facts["youngShare"] = sum(age < YOUNG_SECONDS for age in ages) / len(ages)
+    return facts
+
+
+async def fingerprints(cluster: ClusterReader, target: ObjectRef) -> Any:
+    """The facts of `log-fingerprints`, over the newest pods; None where there is no such workload.
+
+    A pod whose log cannot be had is left out; none at all raises what the last one raised.
+    """
+    found = await _pods(cluster, target)
+    if found is None:
+        return None
+    newest = sorted(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True)[
+        :LOOKED_INTO
+    ]
+    answers = await asyncio.gather(*(_log(cluster, pod) for pod in newest), return_exceptions=True)
+    read = [answer for answer in answers if isinstance(answer, str)]
+    failed = [answer for answer in answers if isinstance(answer, BaseException)]
+    for error in failed:
+        if not isinstance(error, TemporaryError | PermanentError):
+            raise error
+    if failed and not read:
+        raise failed[-1]
+    return complaints_of(read)
+
+
+def complaints_of(logs: list[str]) -> dict[str, Any]:
+    """What the lines that name an error have in common; pure."""
+    lines = [line for text in logs for line in text.splitlines() if line.strip()]
+    shapes = Counter(shape(line) for line in lines if _ERROR.search(line))
+    errors = shapes.total()
+    facts: dict[str, Any] = {
+        "pods": len(logs),
+        "lines": len(lines),
+        "errors": errors,
+        "top": [{"line": line, "count": count} for line, count in shapes.most_common(SHOWN)],
+    }
+    if errors:
+        facts["topShare"] = shapes.most_common(1)[0][1] / errors
+    return facts
+
+
+def shape(line: str) -> str:
+    """A line without its time, its numbers, and what looks like a secret."""
+    kept = _STAMP.sub("", line)[:2000]
+    for pattern, instead in _SECRETS:
+        kept = pattern.sub(instead, kept)
+    kept = "".join(letter if letter.isprintable() else " " for letter in _NUMBERS.sub("#", kept))
+    return " ".join(kept.split())[:LINE]
+
+
+async def _pods(cluster: ClusterReader, target: ObjectRef) -> list[dict[str, Any]] | None:
+    workload = await cluster.get(target)
+    if workload is None:
+        return None
+    selector = workload["spec"]["selector"].get("matchLabels", {})
+    return await cluster.list_objects("v1", "Pod", target.namespace, labels=selector, limit=MOST_PODS)
+
+
+async def _log(cluster: ClusterReader, pod: Mapping[str, Any]) -> str:
+    metadata = pod["metadata"]
+    container = pod["spec"]["containers"][0]["name"]
+    return await cluster.log(
+        metadata["namespace"],
+        metadata["name"],
+        container=container,
+        since_seconds=SINCE_SECONDS,
+        limit_bytes=LOG_BYTES,
+    )
+
+
+def _ready(pod: Mapping[str, Any]) -> bool:
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
