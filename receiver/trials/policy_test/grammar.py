@@ -11,6 +11,7 @@ from receiver.domain.severity import Severity
 from receiver.policy.grammar import Beside, Form, Key, named, table
 from receiver.policy.loading import TEST_KIND
 from receiver.policy.vocabulary import Suggested
+from receiver.trials.policy_test.happening import STATES
 from receiver.trials.policy_test.model import NOTHING, Saying, Verdict
 
 _AT = Key("at", Form.DURATION, "When, counted from `clock`.", needed=True)
@@ -28,6 +29,29 @@ _SETTING = (
     Key("interval", Form.DURATION, "How far apart values lie.", "1m"),
     Key(
         "cluster", Form.TEXT_OR_LIST, "Files of objects as kubectl prints them, relative to the test.", "none"
+    ),
+    table(
+        "databases",
+        "What the databases that are looked after would say.",
+        named(
+            "connection",
+            Form.TABLE,
+            "One of them, by its name in the databases file.",
+            Key("users", Form.TEXTS, "The application's roles.", needed=True),
+            Key("usable", Form.WHOLE, "How many connections everybody can have.", needed=True),
+            Key("away", Form.DURATION, "From then on it does not answer.", "never"),
+            table(
+                "sessions",
+                "Who is connected when the story begins.",
+                Key("user", Form.TEXT, "Its role.", needed=True),
+                Key("application", Form.TEXT, "The name it gives.", "none"),
+                Key("state", Form.WORD, "What it does.", needed=True, words=STATES),
+                Key("for", Form.DURATION, "For how long already.", needed=True),
+                Key("count", Form.WHOLE, "So many alike.", "1"),
+                form=Form.LIST,
+                needed=True,
+            ),
+        ),
     ),
     _QUERIES,
     table(

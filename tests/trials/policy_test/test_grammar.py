@@ -37,6 +37,12 @@ tests:
     clock: "2026-03-02T02:00:00Z"
     interval: 1m
     cluster: [{SHIPPED / "tests" / "cluster" / "two-releases.yaml"}]
+    databases:
+      connection:
+        users: [app]
+        usable: 97
+        away: 5m
+        sessions: [{{user: app, application: api, state: idle, for: 10m, count: 3}}]
     queries: {{err: "0.35x10"}}
     input_series: [{{series: 'gl_errors_total{{app="a"}}', values: "1x10"}}]
     afterWrite: [{{queries: {{err: "0x10"}}}}]
@@ -55,7 +61,7 @@ tests:
       - {{at: 1m, executedCount: 0, undone: [], state: verified, paged: true, told: x}}
 """
 # The author's own names, and a kind of value that the reader does not look into.
-CHOSEN = {"queries", "labels", "annotations", "with", "merge", "metadata"}
+CHOSEN = {"databases", "queries", "labels", "annotations", "with", "merge", "metadata"}
 
 
 def parsed(text: str) -> Any:
