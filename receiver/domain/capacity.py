@@ -9,6 +9,8 @@ from typing import Any
 
 from receiver.domain.quantities import quantity, written
 
+# A list that is cut tells nothing of what is left on the nodes.
+MOST_PODS = 5000
 _OVER = ("Succeeded", "Failed")
 
 
@@ -41,6 +43,13 @@ def asked_by(pod_spec: Mapping[str, Any]) -> Amount:
         requests = container.get("resources", {}).get("requests", {})
         total += Amount(quantity(requests.get("cpu", 0)), quantity(requests.get("memory", 0)))
     return total
+
+
+def untold(pods: Sequence[Mapping[str, Any]]) -> str | None:
+    """Why these pods do not tell what is left on the nodes; None where they do."""
+    if len(pods) < MOST_PODS:
+        return None
+    return f"whether the nodes have room cannot be told: there are more than {MOST_PODS} pods"
 
 
 def free_on(nodes: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str, Any]]) -> dict[str, Amount]:

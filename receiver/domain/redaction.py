@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 
 SHOWN = 200
+# Fields, variables and parameters whose name says that their value is nobody's business.
+SECRET_NAME = re.compile(r"secret|token|passw|credential|api_?key|private", re.IGNORECASE)
 # What follows cannot be told apart any more: perhaps a literal that was cut off.
 _REST = "…"
 

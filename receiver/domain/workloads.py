@@ -23,6 +23,23 @@ def deployment_reference(found: Mapping[str, Any]) -> ObjectRef:
     return reference(found, api_version="apps/v1", kind="Deployment")
 
 
+def patch_of(found: Mapping[str, Any], target: ObjectRef, *changes: FieldChange) -> PatchStep:
+    """One patch of this object, planned on the generation that it has."""
+    return PatchStep(target, changes, found["metadata"].get("generation"))
+
+
+def is_ready(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod serves."""
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
+
+
+def aims_at(scaler: Mapping[str, Any], target: ObjectRef) -> bool:
+    """Whether an autoscaler sets the replicas of this workload."""
+    aim = scaler.get("spec", {}).get("scaleTargetRef", {})
+    return bool(aim.get("kind") == target.kind and aim.get("name") == target.name)
+
+
 def container_of(
     deployment: Mapping[str, Any], name: str | None
 ) -> tuple[int, Mapping[str, Any]] | NotApplicable:
@@ -84,4 +101,4 @@ def put_back(
         if pointed_at(present, change.pointer) != change.after:
             return NotApplicable(f"somebody changed {change.pointer} since; it is left as it is")
     back = tuple(FieldChange(change.pointer, change.after, change.before) for change in written.changes)
-    return (PatchStep(written.target, back, present["metadata"].get("generation")),)
+    return (patch_of(present, written.target, *back),)

@@ -12,8 +12,9 @@ from typing import Any, assert_never
 
 from receiver.clients.answers import Answer, Applied
 from receiver.clients.cluster import differing, resource_of
-from receiver.domain.plans import FENCE, MARKER, BackendStep, EvictStep, PatchStep, Permission, Plan, Step
+from receiver.domain.plans import FENCE, MARKER, BackendStep, EvictStep, PatchStep, Permission, Step
 from receiver.pipeline.world import World
+from receiver.policy.recovery import is_gone
 
 _DRY_RUN = "dry-run"
 
@@ -70,7 +71,7 @@ async def fence(world: World, step: PatchStep, current: Mapping[str, Any], *, in
     return await world.cluster.patch(bare, current=current, marker={FENCE: intent}, dry_run=False)
 
 
-async def rights(world: World, plan: Plan, step: Step) -> dict[str, bool | None]:
+async def rights(world: World, step: Step) -> dict[str, bool | None]:
     """Whether we may do exactly this, by the other side's own word."""
     target = step.target
     match step:
@@ -100,14 +101,8 @@ def already_so(step: Step, current: Mapping[str, Any] | None) -> str | None:
             if current is None or differing(current, step.changes, "after"):
                 return None
             return "others had made it so already"
-        case EvictStep():
-            gone = current is None or current["metadata"].get("deletionTimestamp") is not None
-            gone = gone or (current is not None and current["metadata"]["uid"] != step.target.uid)
-            return f"{step.target} is gone already" if gone else None
-        case BackendStep():
-            if current is None or current["metadata"]["uid"] != step.target.uid:
-                return f"{step.target} is gone already"
-            return None
+        case EvictStep() | BackendStep():
+            return f"{step.target} is gone already" if is_gone(step, current) else None
         case _:
             assert_never(step)
 

@@ -6,7 +6,6 @@ The outside is asked anew before every write; the inside is read in the transact
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,6 +19,7 @@ from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.incidents import Incident
 from receiver.domain.plans import BackendStep, EvictStep, PatchStep, Plan, Step
 from receiver.domain.pointers import pointed_at
+from receiver.domain.redaction import SECRET_NAME
 from receiver.pipeline import doors
 from receiver.pipeline.measuring import measure, points_of
 from receiver.pipeline.steps import trigger_now
@@ -30,7 +30,6 @@ from receiver.probes import owners
 from receiver.probes.bounds import bounded
 from receiver.store import effects, switches
 
-_SECRET = re.compile(r"secret|token|passw|credential|api_?key|private", re.IGNORECASE)
 FAILED_WINDOW = timedelta(hours=24)
 
 
@@ -131,7 +130,7 @@ async def _ask_target(world: World, plan: Plan, step: Step) -> _TargetSays:
         found_owners, availability, rights, answer = await asyncio.gather(
             _owners(world, step, current),
             _availability(world, plan, step, current),
-            doors.rights(world, plan, step),
+            doors.rights(world, step),
             doors.try_out(world, step, current),
         )
     except (TemporaryError, PermanentError) as error:
@@ -248,7 +247,7 @@ def diff_of(steps: tuple[Step, ...], would_be: Mapping[str, Any] | None) -> str:
 def _lines(pointer: str, before: Any, after: Any) -> list[str]:
     if before == after:
         return []
-    if _SECRET.search(pointer):
+    if SECRET_NAME.search(pointer):
         return [f"~ {pointer}: changed (hidden: its name says that it is secret)"]
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         names = sorted(set(before) | set(after))

@@ -173,22 +173,22 @@ async def _make(
     draft = remediation.plan(state, candidate.parameters, evidence, now=now)
     if isinstance(draft, NotApplicable):
         return draft
-    key = draft.target.key
-    kept = await world.store.read(lambda tx: mitigations.in_force(tx, key))
-    draft = replace(draft, notes=(*draft.notes, *endings(draft, kept)))
+    if (template := _template_of(draft)) is not None:
+        key = draft.target.key
+        kept = await world.store.read(lambda tx: mitigations.in_force(tx, key))
+        draft = replace(draft, notes=(*draft.notes, *endings(template, kept)))
     return assemble(incident, policy, candidate, draft, world.catalogue[candidate.remediation])
 
 
-def endings(draft: Draft, in_force: Sequence[StoredPlan]) -> tuple[str, ...]:
-    """A sentence for each mitigation of the target that this would silently take away: a whole template
-    that is replaced, by a rollback, comes without what was set since.
-    """
-    after = next(
-        (change.after for step in draft.steps for change in step.changes if change.pointer == TEMPLATE), None
-    )
-    if after is None:
-        return ()
-    would_be = {"spec": {"template": after}}
+def _template_of(draft: Draft) -> Any:
+    """The whole template that a draft, such as a rollback's, puts in the place of the present one."""
+    changes = (change for step in draft.steps for change in step.changes)
+    return next((change.after for change in changes if change.pointer == TEMPLATE), None)
+
+
+def endings(template: Any, in_force: Sequence[StoredPlan]) -> tuple[str, ...]:
+    """A sentence for each mitigation of the target that this template would silently take away."""
+    would_be = {"spec": {"template": template}}
     return tuple(
         f"{stored.plan_id} ends with this: {stored.plan.summary}"
         for stored in in_force

@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from receiver.domain.plans import ApprovalRule, Risk, Spec, Undo, UndoWhen, Verification
+from receiver.domain.redaction import SECRET_NAME
 from receiver.domain.severity import Severity as Level
 from receiver.policy import conditions, matchers, promql, thresholds
 from receiver.policy.approval import DEFAULT_RULES
@@ -83,7 +84,6 @@ _BELOW = {
 _ZERO, _SECOND = timedelta(0), timedelta(seconds=1)
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
-_SECRET_NAME = re.compile(r"secret|token|passw|credential|api_?key|private", re.IGNORECASE)
 _SECRET_VALUE = re.compile(
     r"AKIA[0-9A-Z]{12,}|gh[pousr]_\w{20,}|xox[abpr]-|eyJ[\w-]{10,}\.|-----BEGIN|glpat-"
     r"|(?=[^\s/]*[a-z])(?=[^\s/]*[A-Z])(?=[^\s/]*\d)[A-Za-z0-9+_=-]{32,}"
@@ -501,7 +501,7 @@ def _parameters(draft: _Draft, fields: Fields, known: Spec | None) -> Mapping[st
         places[key.text] = key, node
         if isinstance(value, str) and "{{" in LOOK_UP.sub("", value):
             draft.document.complain(node, "only label look-ups are allowed here", "write {{ labels.name }}")
-        elif isinstance(value, str) and (_SECRET_NAME.search(key.text) or _SECRET_VALUE.search(value)):
+        elif isinstance(value, str) and (SECRET_NAME.search(key.text) or _SECRET_VALUE.search(value)):
             draft.document.complain(
                 node, "this looks like a secret", "refer to a Secret by name", severity=Severity.WARNING
             )

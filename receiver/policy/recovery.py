@@ -80,15 +80,20 @@ def what_happened(
     return NotYet(impossible)
 
 
+def is_gone(step: EvictStep | BackendStep, found: Mapping[str, Any] | None) -> bool:
+    """Whether this very pod or backend is no longer there, or leaving."""
+    if found is None or found["metadata"]["uid"] != step.target.uid:
+        return True
+    return found["metadata"].get("deletionTimestamp") is not None
+
+
 def _has_it_gone(
     step: EvictStep | BackendStep, sent_version: str | None, found: Mapping[str, Any] | None
 ) -> Seen:
     """What was told to go carries no marker: gone is what was wanted, whoever did it, and nobody can do it
     twice. While it is there as it was, telling it once more is the same request.
     """
-    if found is None or found["metadata"]["uid"] != step.target.uid:
-        return Happened(None)
-    if found["metadata"].get("deletionTimestamp") is not None:
+    if found is None or is_gone(step, found):
         return Happened(None)
     if isinstance(step, EvictStep):
         # A pod's status moves all the time, and the request names its uid only.

@@ -11,6 +11,7 @@ from typing import Any
 
 from receiver.domain.plans import ObjectRef
 from receiver.domain.remediation import ClusterReader
+from receiver.domain.workloads import aims_at, is_ready
 from receiver.policy.guards import Availability, Ownership
 
 EVERYTHING = frozenset({"*"})
@@ -54,8 +55,7 @@ def owners_of(
         release = annotations.get("meta.helm.sh/release-name", "?")
         owners.append(Ownership(f"Helm release {release}", frozenset(), "its next upgrade reverts this"))
     for scaler in scalers:
-        aim = scaler.get("spec", {}).get("scaleTargetRef", {})
-        if aim.get("kind") == target.kind and aim.get("name") == target.name:
+        if aims_at(scaler, target):
             name = scaler["metadata"]["name"]
             keda = scaler["metadata"].get("labels", {}).get("scaledobject.keda.sh/name")
             who = f"KEDA ScaledObject {keda}" if keda else f"HorizontalPodAutoscaler {name}"
@@ -66,9 +66,7 @@ def owners_of(
 def availability_after_eviction(workload: Mapping[str, Any], pod: Mapping[str, Any]) -> Availability:
     """The same for one pod that is made to go: one fewer, if it counts at all."""
     there = availability_of(workload)
-    conditions = pod.get("status", {}).get("conditions", [])
-    ready = any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
-    return Availability(wanted=there.wanted, ready=there.ready, max_unavailable=int(ready))
+    return Availability(wanted=there.wanted, ready=there.ready, max_unavailable=int(is_ready(pod)))
 
 
 def availability_of(found: Mapping[str, Any]) -> Availability:

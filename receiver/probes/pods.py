@@ -17,6 +17,7 @@ from receiver.domain.alerts import parse_time
 from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.plans import ObjectRef
 from receiver.domain.remediation import ClusterReader
+from receiver.domain.workloads import is_ready
 
 PODS: Mapping[str, Any] = {
     "count": 3,
@@ -73,7 +74,7 @@ def facts_of(found: list[dict[str, Any]], *, now: datetime) -> dict[str, Any]:
     waiting = (status.get("state", {}).get("waiting", {}).get("reason") for status in statuses)
     facts: dict[str, Any] = {
         "count": len(found),
-        "ready": sum(_ready(pod) for pod in found),
+        "ready": sum(is_ready(pod) for pod in found),
         "restarts": sum(int(status.get("restartCount", 0)) for status in statuses),
         "oomKilled": sum(
             status.get("lastState", {}).get("terminated", {}).get("reason") == "OOMKilled"
@@ -154,8 +155,3 @@ async def _log(cluster: ClusterReader, pod: Mapping[str, Any]) -> str:
         since_seconds=SINCE_SECONDS,
         limit_bytes=LOG_BYTES,
     )
-
-
-def _ready(pod: Mapping[str, Any]) -> bool:
-    conditions = pod.get("status", {}).get("conditions", [])
-    return any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)

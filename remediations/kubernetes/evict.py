@@ -30,6 +30,7 @@ from receiver.domain.plans import (
 from receiver.domain.remediation import ClusterReader, Evidence, Placement
 from receiver.domain.rollouts import read_rollout
 from receiver.domain.workloads import deployment_reference, reference
+from remediations.kubernetes.reading import with_replica_sets
 
 QUARANTINE = "stanch.dev/quarantine"
 
@@ -82,15 +83,13 @@ class Evict:
 
     async def observe(self, target: ObjectRef, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         """The Deployment, its ReplicaSets and that pod."""
-        deployment = await self._cluster.get(target)
-        if deployment is None:
-            return {"deployment": None, "replicaSets": [], "pod": None}
-        selector = deployment["spec"]["selector"].get("matchLabels", {})
-        sets = await self._cluster.list_objects("apps/v1", "ReplicaSet", target.namespace, labels=selector)
+        state = await with_replica_sets(self._cluster, target)
+        if state["deployment"] is None:
+            return {**state, "pod": None}
         pod = await self._cluster.get(
             ObjectRef("v1", "Pod", target.namespace, str(parameters.get("pod", "")))
         )
-        return {"deployment": deployment, "replicaSets": sets, "pod": pod}
+        return {**state, "pod": pod}
 
     def plan(
         self, state: Mapping[str, Any], parameters: Mapping[str, Any], evidence: Evidence, *, now: datetime

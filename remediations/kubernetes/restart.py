@@ -21,7 +21,6 @@ from receiver.domain.plans import (
     FieldChange,
     NotApplicable,
     ObjectRef,
-    PatchStep,
     Permission,
     Receipt,
     Risk,
@@ -31,7 +30,8 @@ from receiver.domain.plans import (
 from receiver.domain.pointers import escaped
 from receiver.domain.remediation import ClusterReader, Evidence, Placement
 from receiver.domain.rollouts import read_rollout
-from receiver.domain.workloads import deployment_reference, in_place
+from receiver.domain.workloads import deployment_reference, in_place, patch_of
+from remediations.kubernetes.reading import with_replica_sets
 
 ANNOTATION = "stanch.dev/restarted-from"
 _ANNOTATIONS = "/spec/template/metadata/annotations"
@@ -78,12 +78,7 @@ class Restart:
 
     async def observe(self, target: ObjectRef, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         """The Deployment with its ReplicaSets: the newest tells when pods were replaced last."""
-        deployment = await self._cluster.get(target)
-        if deployment is None:
-            return {"deployment": None, "replicaSets": []}
-        selector = deployment["spec"]["selector"].get("matchLabels", {})
-        sets = await self._cluster.list_objects("apps/v1", "ReplicaSet", target.namespace, labels=selector)
-        return {"deployment": deployment, "replicaSets": sets}
+        return await with_replica_sets(self._cluster, target)
 
     def plan(
         self, state: Mapping[str, Any], parameters: Mapping[str, Any], evidence: Evidence, *, now: datetime
@@ -109,7 +104,7 @@ class Restart:
         target = deployment_reference(deployment)
         return Draft(
             target=target,
-            steps=(PatchStep(target, (_change(deployment),), deployment["metadata"].get("generation")),),
+            steps=(patch_of(deployment, target, _change(deployment)),),
             summary=f"restart {target}: {replicas} pods of {current.image}",
             why=f"its pods run since {in_words(age)}",
             blast_radius=f"all {replicas} pods restart, by rolling update; what they hold in memory is lost",

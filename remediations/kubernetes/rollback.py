@@ -29,7 +29,6 @@ from receiver.domain.plans import (
     FieldChange,
     NotApplicable,
     ObjectRef,
-    PatchStep,
     Permission,
     Receipt,
     Risk,
@@ -46,7 +45,8 @@ from receiver.domain.rollouts import (
     references,
     same_template,
 )
-from receiver.domain.workloads import in_place
+from receiver.domain.workloads import deployment_reference, in_place, patch_of
+from remediations.kubernetes.reading import with_replica_sets
 
 TEMPLATE = "/spec/template"
 IRREVERSIBLE_MIGRATION = "stanch.dev/irreversible-migration"
@@ -102,18 +102,11 @@ class Rollback:
 
     async def observe(self, target: ObjectRef, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         """The Deployment, its ReplicaSets, and which of the names they refer to are gone."""
-        deployment = await self._cluster.get(target)
-        if deployment is None:
-            return {"deployment": None, "replicaSets": [], "missing": []}
-        selector = deployment["spec"]["selector"].get("matchLabels", {})
-        replica_sets = await self._cluster.list_objects(
-            "apps/v1", "ReplicaSet", target.namespace, labels=selector
-        )
-        return {
-            "deployment": deployment,
-            "replicaSets": replica_sets,
-            "missing": await self._missing(deployment, replica_sets, target.namespace),
-        }
+        state = await with_replica_sets(self._cluster, target)
+        if state["deployment"] is None:
+            return {**state, "missing": []}
+        missing = await self._missing(state["deployment"], state["replicaSets"], target.namespace)
+        return {**state, "missing": missing}
 
     def plan(
         self, state: Mapping[str, Any], parameters: Mapping[str, Any], evidence: Evidence, *, now: datetime
@@ -124,8 +117,9 @@ class Rollback:
             return NotApplicable("there is no such Deployment")
         rollout = read_rollout(deployment, state["replicaSets"])
         bad_since = first_bad_sample(evidence.healthy) or evidence.first_bad_at
-        if (reason := _why_not(deployment, rollout, bad_since, now)) is not None:
-            return NotApplicable(reason)
+        suspect = _suspected(deployment, rollout, bad_since, now)
+        if isinstance(suspect, NotApplicable):
+            return suspect
         good, proof = known_good(rollout, evidence.healthy, ready_for=READY_FOR)
         if good is None:
             return NotApplicable(f"no known-good revision: {proof}")
@@ -134,8 +128,6 @@ class Rollback:
             names = ", ".join(name.split(" ", 1)[1] for name in gone)
             return NotApplicable(f"{good.name} needs what is no longer there: {names}")
         assert bad_since is not None
-        suspect = _suspect(rollout, bad_since)
-        assert suspect is not None
         return _draft(deployment, suspect, good, proof, bad_since, now)
 
     def undo_plan(
@@ -154,13 +146,8 @@ class Rollback:
         present = deployment["spec"]["template"]
         if not same_template(present, change.after):
             return NotApplicable("somebody changed the template since; it is left as it is")
-        return (
-            PatchStep(
-                target=written.target,
-                changes=(FieldChange(TEMPLATE, present, change.before),),
-                generation=deployment["metadata"].get("generation"),
-            ),
-        )
+        back = FieldChange(TEMPLATE, present, change.before)
+        return (patch_of(deployment, written.target, back),)
 
     async def verify(self, receipt: Receipt) -> tuple[Placement, str]:
         """The rollout is complete: every replica runs the template and is available."""
@@ -186,37 +173,37 @@ class Rollback:
         return missing
 
 
-def _why_not(
+def _suspected(
     deployment: Mapping[str, Any], rollout: Rollout, bad_since: datetime | None, now: datetime
-) -> str | None:
+) -> Revision | NotApplicable:
+    """The release in trouble, or the first reason why a rollback is not the cure."""
     current = rollout.current
     if rollout.paused:
-        return "the rollout is paused; somebody is working on it"
+        return NotApplicable("the rollout is paused; somebody is working on it")
     if deployment["spec"].get("revisionHistoryLimit", 10) == 0:
-        return "revisionHistoryLimit is 0: no earlier revision is kept"
+        return NotApplicable("revisionHistoryLimit is 0: no earlier revision is kept")
     if current is None:
-        return "no ReplicaSet has the Deployment's template yet"
+        return NotApplicable("no ReplicaSet has the Deployment's template yet")
     annotations = current.template.get("metadata", {}).get("annotations", {})
     if annotations.get(IRREVERSIBLE_MIGRATION) == "true":
-        return "the release is marked as an irreversible migration"
+        return NotApplicable("the release is marked as an irreversible migration")
     if bad_since is None:
-        return "when it went bad is not known"
-    suspect = _suspect(rollout, bad_since)
+        return NotApplicable("when it went bad is not known")
+    suspect = _release_before(rollout, current, bad_since)
     if suspect is None:
-        return f"it was bad before {current.name} was released"
+        return NotApplicable(f"it was bad before {current.name} was released")
     age = now - suspect.created_at
     if age > YOUNGER_THAN:
-        return f"{suspect.name} runs since {in_words(age)}; a release older than 2 h is not the likely cause"
-    return None
+        return NotApplicable(
+            f"{suspect.name} runs since {in_words(age)}; a release older than 2 h is not the likely cause"
+        )
+    return suspect
 
 
-def _suspect(rollout: Rollout, bad_since: datetime) -> Revision | None:
+def _release_before(rollout: Rollout, current: Revision, bad_since: datetime) -> Revision | None:
     """The release that may have made it bad: the present one, or the one of the same images that a variable
     or a limit was changed of since. After such a change "previous" is the bad release itself.
     """
-    current = rollout.current
-    if current is None:
-        return None
     by_number = sorted(rollout.revisions, key=lambda revision: revision.number, reverse=True)
     return next(
         (
@@ -236,21 +223,15 @@ def _draft(
     bad_since: datetime,
     now: datetime,
 ) -> Draft:
-    metadata = deployment["metadata"]
-    target = ObjectRef("apps/v1", "Deployment", metadata["namespace"], metadata["name"], metadata["uid"])
+    target = deployment_reference(deployment)
+    change = FieldChange(TEMPLATE, deployment["spec"]["template"], dict(good.template))
     wanted = int(deployment["spec"].get("replicas", 1))
     ready = int(deployment.get("status", {}).get("readyReplicas", 0))
     before_bad = f", {in_words(bad_since - current.created_at)} before the first bad sample"
     notes = ["that the image can still be pulled is not checked; pods that run stay until new ones are ready"]
     return Draft(
         target=target,
-        steps=(
-            PatchStep(
-                target=target,
-                changes=(FieldChange(TEMPLATE, deployment["spec"]["template"], dict(good.template)),),
-                generation=metadata.get("generation"),
-            ),
-        ),
+        steps=(patch_of(deployment, target, change),),
         summary=f"roll {target} back to {good.image} ({good.name}, revision {good.number})",
         why=f"{current.image} was released {in_words(now - current.created_at)} ago{before_bad}; {proof}",
         blast_radius=f"all {wanted} pods restart ({ready} are ready now), by rolling update",

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from receiver.domain import plans
 from receiver.domain.backends import BACKEND
-from receiver.domain.capacity import Amount, asked_by, fits, free_on, within_quotas
+from receiver.domain.capacity import Amount, asked_by, fits, free_on, untold, within_quotas
 from receiver.domain.plans import (
     ApprovalDefault,
     Draft,
@@ -30,11 +30,10 @@ from receiver.domain.plans import (
 )
 from receiver.domain.pools import too_many
 from receiver.domain.remediation import ClusterReader, DatabaseReader, Evidence, Placement
-from receiver.domain.workloads import deployment_reference, put_back, reference
+from receiver.domain.workloads import aims_at, deployment_reference, patch_of, put_back, reference
+from remediations.kubernetes.reading import nodes_and_pods
 
 REPLICAS, FLOOR, CEILING = "/spec/replicas", "/spec/minReplicas", "/spec/maxReplicas"
-# A list that is cut tells nothing of what is left on the nodes.
-MOST_PODS = 5000
 KEDA = "scaledobject.keda.sh/name"
 
 
@@ -110,14 +109,13 @@ class Scale:
         )
         state: dict[str, Any] = {
             "deployment": deployment,
-            "scaler": next((each for each in scalers if _aims_at(each, target)), None),
+            "scaler": next((each for each in scalers if aims_at(each, target)), None),
             "quotas": await self._cluster.list_objects("v1", "ResourceQuota", target.namespace),
         }
         if (connection := parameters.get("connection")) is not None:
             state["usage"] = await self._databases.usage(str(connection))
         if parameters.get("room", "check") == "check":
-            state["nodes"] = await self._cluster.list_objects("v1", "Node", "", limit=MOST_PODS)
-            state["pods"] = await self._cluster.list_objects("v1", "Pod", "", limit=MOST_PODS)
+            state |= await nodes_and_pods(self._cluster)
         return state
 
     def plan(
@@ -188,11 +186,6 @@ class Scale:
         return placement, f"{available} of {wanted} replicas are available"
 
 
-def _aims_at(scaler: Mapping[str, Any], target: ObjectRef) -> bool:
-    aim = scaler.get("spec", {}).get("scaleTargetRef", {})
-    return bool(aim.get("kind") == target.kind and aim.get("name") == target.name)
-
-
 def _by_hand(
     deployment: Mapping[str, Any], current: int, asked: Parameters
 ) -> tuple[PatchStep, int, str] | NotApplicable:
@@ -200,8 +193,7 @@ def _by_hand(
         return NotApplicable(f"it has {current} replicas already; {asked.replicas} would not be more")
     change = FieldChange(REPLICAS, current, asked.replicas)
     target = deployment_reference(deployment)
-    step = PatchStep(target, (change,), deployment["metadata"].get("generation"))
-    return step, asked.replicas, ""
+    return patch_of(deployment, target, change), asked.replicas, ""
 
 
 def _by_scaler(
@@ -224,9 +216,12 @@ def _by_scaler(
     if floor >= wanted:
         return NotApplicable(f"the autoscaler's floor is {floor} already; its pods do not come up")
     changes.insert(0, FieldChange(FLOOR, scaler["spec"].get("minReplicas"), wanted))
-    step = PatchStep(target, tuple(changes), scaler["metadata"].get("generation"))
     limited = f", its ceiling, not {asked.replicas}" if wanted < asked.replicas else ""
-    return step, wanted, f", by the floor of its autoscaler ({floor} now{limited})"
+    return (
+        patch_of(scaler, target, *changes),
+        wanted,
+        f", by the floor of its autoscaler ({floor} now{limited})",
+    )
 
 
 def _no_room(state: Mapping[str, Any], deployment: Mapping[str, Any], more: int) -> str | None:
@@ -236,8 +231,8 @@ def _no_room(state: Mapping[str, Any], deployment: Mapping[str, Any], more: int)
         return f"{more} pods more are too many: {reason}"
     if "nodes" not in state:
         return None
-    if len(state["pods"]) >= MOST_PODS:
-        return f"whether the nodes have room cannot be told: there are more than {MOST_PODS} pods"
+    if (reason := untold(state["pods"])) is not None:
+        return reason
     placed = fits(free_on(state["nodes"], state["pods"]), each, more)
     if placed < more:
         return f"the nodes have room for {placed} of {more} pods more, each of which asks for {each}"

@@ -23,7 +23,6 @@ from receiver.domain.plans import (
     FieldChange,
     NotApplicable,
     ObjectRef,
-    PatchStep,
     Permission,
     Receipt,
     Risk,
@@ -32,10 +31,10 @@ from receiver.domain.plans import (
 )
 from receiver.domain.pointers import pointed_at
 from receiver.domain.pools import pods_at_most, too_many
+from receiver.domain.redaction import SECRET_NAME
 from receiver.domain.remediation import ClusterReader, DatabaseReader, Evidence, Placement
-from receiver.domain.workloads import CONTAINERS, container_of, deployment_reference, in_place
+from receiver.domain.workloads import CONTAINERS, container_of, deployment_reference, in_place, patch_of
 
-_SECRET = re.compile(r"secret|token|passw|credential|api_?key|private", re.IGNORECASE)
 _NAME = r"^[A-Za-z_][A-Za-z0-9_.-]{0,100}$"
 _ENTRY = re.compile(r"[A-Za-z0-9._:/-]{1,200}")
 
@@ -75,7 +74,7 @@ class Parameters(plans.Parameters):
         for name in self.names:
             if not re.fullmatch(_NAME, name):
                 raise ValueError(f"{name[:60]!r} is no name of a variable")
-            if _SECRET.search(name):
+            if SECRET_NAME.search(name):
                 raise ValueError(f"{name} looks like a secret: that is rotated at its source, by a person")
         numbers = self.direction is not None or self.least is not None or self.most is not None
         if self.mode == "append" and numbers:
@@ -150,7 +149,7 @@ class SetEnv:
         was = "it is not set now" if before is None else f"now {before}"
         return Draft(
             target=target,
-            steps=(PatchStep(target, (change,), deployment["metadata"].get("generation")),),
+            steps=(patch_of(deployment, target, change),),
             summary=f"set {name}={after} in container {container['name']} of {target} ({was})",
             why=f"{name} is {before or 'not set'}",
             blast_radius=f"all {deployment['spec'].get('replicas', 1)} pods restart, by rolling update",
@@ -171,7 +170,7 @@ class SetEnv:
         change = _undone(written.changes[0], deployment)
         if isinstance(change, NotApplicable):
             return change
-        return (PatchStep(written.target, (change,), deployment["metadata"].get("generation")),)
+        return (patch_of(deployment, written.target, change),)
 
     async def verify(self, receipt: Receipt) -> tuple[Placement, str]:
         """Every replica runs with it."""

@@ -13,14 +13,13 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from receiver.domain import plans
-from receiver.domain.capacity import Amount, asked_by, fits, free_on, within_quotas
+from receiver.domain.capacity import Amount, asked_by, fits, free_on, untold, within_quotas
 from receiver.domain.plans import (
     ApprovalDefault,
     Draft,
     FieldChange,
     NotApplicable,
     ObjectRef,
-    PatchStep,
     Permission,
     Receipt,
     Risk,
@@ -29,9 +28,15 @@ from receiver.domain.plans import (
 )
 from receiver.domain.quantities import quantity
 from receiver.domain.remediation import ClusterReader, Evidence, Placement
-from receiver.domain.workloads import CONTAINERS, container_of, deployment_reference, in_place, put_back
-
-MOST_PODS = 5000
+from receiver.domain.workloads import (
+    CONTAINERS,
+    container_of,
+    deployment_reference,
+    in_place,
+    patch_of,
+    put_back,
+)
+from remediations.kubernetes.reading import nodes_and_pods
 
 
 class Parameters(plans.Parameters):
@@ -111,8 +116,7 @@ class SetResources:
         return {
             "deployment": deployment,
             "quotas": await self._cluster.list_objects("v1", "ResourceQuota", target.namespace),
-            "nodes": await self._cluster.list_objects("v1", "Node", "", limit=MOST_PODS),
-            "pods": await self._cluster.list_objects("v1", "Pod", "", limit=MOST_PODS),
+            **await nodes_and_pods(self._cluster),
         }
 
     def plan(
@@ -139,7 +143,7 @@ class SetResources:
         change = FieldChange(f"{CONTAINERS}/{index}/resources", before, after)
         return Draft(
             target=target,
-            steps=(PatchStep(target, (change,), deployment["metadata"].get("generation")),),
+            steps=(patch_of(deployment, target, change),),
             summary=f"give container {asked.container} of {target} {_told(asked.wanted())}",
             why=f"it has {_told(before or {}) or 'no requests and no limits'}",
             blast_radius=f"all {deployment['spec'].get('replicas', 1)} pods restart, by rolling update",
@@ -192,8 +196,8 @@ def _no_room(
     more = Amount(grown.cpu * replicas, grown.memory * replicas)
     if (reason := within_quotas(state["quotas"], more)) is not None:
         return reason
-    if len(state["pods"]) >= MOST_PODS:
-        return f"whether the nodes have room cannot be told: there are more than {MOST_PODS} pods"
+    if (reason := untold(state["pods"])) is not None:
+        return reason
     free = free_on(state["nodes"], state["pods"])
     if fits(free, new, 1) < 1:
         return f"no node has room for a pod that asks for {new}"
