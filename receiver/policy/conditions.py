@@ -144,9 +144,9 @@ def check(expression: str, samples: Mapping[str, Any], *, called: str) -> Checke
     if (early := _refused_unread(expression)) is not None:
         return Checked((early,))
     try:
-        tree = _parse(expression)
-        walk = _Walk(samples, called)
-        kind = walk.kind(tree, {})
+        parsed = _parse(expression)
+        walk = _Walk(samples, called, parsed.asked)
+        kind = walk.kind(parsed.tree, {})
     except _Unparsed as unparsed:
         return Checked((unparsed.problem,))
     except RecursionError:
@@ -158,13 +158,12 @@ def check(expression: str, samples: Mapping[str, Any], *, called: str) -> Checke
         )
     if not problems:
         problems += _tried(expression, samples, walk)
-    comparisons = tuple(_comparisons(tree))
     return Checked(
         tuple(problems),
         frozenset(walk.roots),
-        comparisons,
-        tuple(_bands(tree)),
-        tuple(_against_baseline(tree)),
+        parsed.comparisons,
+        parsed.bands,
+        parsed.against_baseline,
     )
 
 
@@ -208,9 +207,20 @@ def _parser() -> Any:
     return CELParser()
 
 
+@dataclass(frozen=True)
+class _Parsed:
+    """What an expression says by itself, whatever its names mean; ``asked`` are the paths inside a has()."""
+
+    tree: Any
+    asked: frozenset[str]
+    comparisons: tuple[Comparison, ...]
+    bands: tuple[Band, ...]
+    against_baseline: tuple[Comparison, ...]
+
+
 # Policies say the same thing often, and every reload says all of it again.
 @lru_cache(maxsize=4096)
-def _parse(expression: str) -> Any:
+def _parse(expression: str) -> _Parsed:
     from celpy.celparser import CELParseError
 
     try:
@@ -233,7 +243,33 @@ def _parse(expression: str) -> Any:
         offset = _offset(expression, int(place[1]), int(place[2])) if place else None
         message = place[3] if place else lines[0][:200]
         raise _Unparsed(Problem(f"CEL: {message}", offset=offset)) from error
-    return tree
+    tree = _bare(tree)
+    asked = {
+        path
+        for call in tree.find_data("ident_arg")
+        if str(call.children[0]) == "has"
+        for argument in _arguments(call)
+        if (path := _path(argument)) is not None
+    }
+    return _Parsed(
+        tree,
+        frozenset(asked),
+        tuple(_comparisons(tree)),
+        tuple(_bands(tree)),
+        tuple(_against_baseline(tree)),
+    )
+
+
+def _bare(node: Any) -> Any:
+    """The tree without the nodes that only wrap one other, parentheses included, and without gaps.
+
+    The grammar puts nine of them around every name; all that reads the tree is shorter and faster without.
+    """
+    children = [_bare(child) if hasattr(child, "data") else child for child in node.children]
+    children = [child for child in children if child is not None]
+    if node.data in _WRAPPERS and len(children) == 1 and hasattr(children[0], "data"):
+        return children[0]
+    return type(node)(node.data, children, node.meta)
 
 
 def _remedy(expression: str) -> str:
@@ -277,7 +313,7 @@ def _known(sample: Any) -> Any:
 class _Walk:
     """One walk over a tree: each node's kind, as a sample value, and what is wrong on the way."""
 
-    def __init__(self, samples: Mapping[str, Any], called: str) -> None:
+    def __init__(self, samples: Mapping[str, Any], called: str, asked: frozenset[str]) -> None:
         self.problems: list[Problem] = []
         self.roots: set[str] = set()
         self.texts: dict[str, set[str]] = {}
@@ -285,33 +321,18 @@ class _Walk:
         self._samples = samples
         self._called = called
         self._in_macro = False
-        self._has: set[str] = set()
-        self._has_collected = False
+        self._asked = asked
 
     def kind(self, node: Any, bound: Mapping[str, Any]) -> Any:
         """A sample of what this node gives."""
-        if not self._has_collected:
-            self._has_collected = True
-            self._has = {
-                path
-                for call in node.find_data("ident_arg")
-                if str(call.children[0]) == "has"
-                for argument in _arguments(call)
-                if (path := _path(argument)) is not None
-            }
         handler = getattr(self, f"_{node.data}", None)
         if handler is not None:
             return handler(node, bound)
-        children = [child for child in node.children if child is not None]
-        if len(children) == 1 and hasattr(children[0], "data"):
-            return self.kind(children[0], bound)
         self._complain(node, "this form is not supported")
         return ANY
 
     def _expr(self, node: Any, bound: Mapping[str, Any]) -> Any:
-        parts = [child for child in node.children if child is not None]
-        if len(parts) == 1:
-            return self.kind(parts[0], bound)
+        parts = node.children
         self._need_bool(parts[0], bound, "?")
         first, second = self.kind(parts[1], bound), self.kind(parts[2], bound)
         return first if kind_name(first) == kind_name(second) else ANY
@@ -323,9 +344,7 @@ class _Walk:
         return self._logical(node, bound, "&&")
 
     def _logical(self, node: Any, bound: Mapping[str, Any], operator: str) -> Any:
-        parts = [child for child in node.children if child is not None]
-        if len(parts) == 1:
-            return self.kind(parts[0], bound)
+        parts = node.children
         for part in parts:
             self._need_bool(part, bound, operator)
         return True
@@ -338,9 +357,7 @@ class _Walk:
             )
 
     def _relation(self, node: Any, bound: Mapping[str, Any]) -> Any:
-        parts = [child for child in node.children if child is not None]
-        if len(parts) == 1:
-            return self.kind(parts[0], bound)
+        parts = node.children
         operator = _OPERATORS[str(parts[0].data)]
         left = self.kind(parts[0].children[0], bound)
         right = self.kind(parts[1], bound)
@@ -365,9 +382,7 @@ class _Walk:
         return self._arithmetic(node, bound)
 
     def _arithmetic(self, node: Any, bound: Mapping[str, Any]) -> Any:
-        parts = [child for child in node.children if child is not None]
-        if len(parts) == 1:
-            return self.kind(parts[0], bound)
+        parts = node.children
         operator = _OPERATORS[str(parts[0].data)]
         left = self.kind(parts[0].children[0], bound)
         right = self.kind(parts[1], bound)
@@ -383,9 +398,7 @@ class _Walk:
         return left
 
     def _unary(self, node: Any, bound: Mapping[str, Any]) -> Any:
-        parts = [child for child in node.children if child is not None]
-        if len(parts) == 1:
-            return self.kind(parts[0], bound)
+        parts = node.children
         if parts[0].data == "unary_not":
             self._need_bool(parts[1], bound, "!")
             return True
@@ -438,7 +451,7 @@ class _Walk:
         found = self.kind(owner, bound)
         name = str(field)
         path = _path(node)
-        if path in _OFTEN_ABSENT and path not in self._has:
+        if path in _OFTEN_ABSENT and path not in self._asked:
             self._complain_at(
                 _start(node),
                 f"{path} is left out by the API server where it has its default: then this is unknown",
@@ -650,18 +663,11 @@ def _end(node: Any) -> int:
 
 
 def _arguments(node: Any) -> list[Any]:
-    last = node.children[-1]
-    return list(last.children) if last is not None and getattr(last, "data", "") == "exprlist" else []
-
-
-def _inner(node: Any) -> Any:
-    """The node below those that only wrap one other, parentheses included."""
-    while True:
-        children = [child for child in node.children if child is not None]
-        if node.data in _WRAPPERS and len(children) == 1 and hasattr(children[0], "data"):
-            node = children[0]
-        else:
-            return node
+    return (
+        []
+        if not node.children or getattr(node.children[-1], "data", "") != "exprlist"
+        else list(node.children[-1].children)
+    )
 
 
 # fmt: off
@@ -674,7 +680,6 @@ _WRAPPERS = frozenset({
 
 def _path(node: Any) -> str | None:
     """``a.b.c`` where the node is such a path and nothing else."""
-    node = _inner(node)
     if node.data == "ident":
         return str(node.children[0])
     if node.data == "member_dot":
@@ -684,13 +689,11 @@ def _path(node: Any) -> str | None:
 
 
 def _single(node: Any) -> Any:
-    node = _inner(node)
     return node.children[0] if node.data == "literal" else None
 
 
 def _number(node: Any) -> float | None:
-    node = _inner(node)
-    children = [child for child in node.children if child is not None]
+    children = node.children
     if node.data == "unary" and len(children) == 2 and children[0].data == "unary_neg":
         number = _number(children[1])
         return None if number is None else -number
@@ -702,8 +705,7 @@ def _number(node: Any) -> float | None:
 
 def _comparison(node: Any) -> Comparison | None:
     """``name < number`` or ``number > name``, if the node is that."""
-    node = _inner(node)
-    children = [child for child in node.children if child is not None]
+    children = node.children
     if node.data != "relation" or len(children) != 2:
         return None
     operator = _OPERATORS[str(children[0].data)]
@@ -720,7 +722,7 @@ def _comparison(node: Any) -> Comparison | None:
 def _against_baseline(tree: Any) -> Iterator[Comparison]:
     """Each alternative that does nothing but compare a name with its own baseline."""
     for alternative in _split(tree, "conditionalor"):
-        children = [child for child in _inner(alternative).children if child is not None]
+        children = alternative.children
         operator = _OPERATORS.get(str(getattr(children[0], "data", "")), "")
         if operator not in _MIRRORED or len(children) != 2:
             continue
@@ -735,7 +737,7 @@ def _times(node: Any) -> tuple[str, float] | None:
     """``a.b * 1.2`` or ``a.b`` alone, as the path and the factor."""
     if (path := _path(node)) is not None:
         return path, 1.0
-    children = [child for child in _inner(node).children if child is not None]
+    children = node.children
     if len(children) != 2 or getattr(children[0], "data", "") != "multiplication_mul":
         return None
     left, right = children[0].children[0], children[1]
@@ -749,7 +751,7 @@ def _comparisons(tree: Any) -> Iterator[Comparison]:
     relations = sorted(tree.find_data("relation"), key=_start)
     seen: set[int] = set()
     for relation in relations:
-        found = _comparison(relation) if len(relation.children) == 2 else None
+        found = _comparison(relation)
         if found is not None and found.offset not in seen:
             seen.add(found.offset)
             yield found
@@ -757,8 +759,7 @@ def _comparisons(tree: Any) -> Iterator[Comparison]:
 
 def _split(node: Any, data: str) -> list[Any]:
     """The operands of a chain of ``||`` or ``&&``."""
-    node = _inner(node)
-    children = [child for child in node.children if child is not None]
+    children = node.children
     if node.data == data and len(children) == 2:
         return _split(children[0], data) + _split(children[1], data)
     return [node]

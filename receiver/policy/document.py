@@ -229,6 +229,11 @@ def slowly(document: Document) -> Document:
     return document
 
 
+# The core schema's numbers, as far as anybody writes them.
+_WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
+_DECIMAL = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?")
+
+
 def value_of(node: Node) -> Any:
     """The plain JSON value, scalars by YAML 1.2's core schema."""
     match node:
@@ -248,9 +253,9 @@ def _scalar(node: ScalarNode) -> Any:
         return None
     if text in ("true", "True", "TRUE", "false", "False", "FALSE"):
         return text.lower() == "true"
-    if re.fullmatch(r"[-+]?[0-9]{1,18}", text):
+    if _WHOLE.fullmatch(text):
         return int(text)
-    if re.fullmatch(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?", text):
+    if _DECIMAL.fullmatch(text):
         return float(text)
     return text
 

@@ -106,7 +106,9 @@ def load(
         cluster_budget=cluster_budget,
         freezes=frozen,
     )
-    return Loaded(replace(loaded, hash=digest_of(_plain(loaded))), complaints)
+    # Each policy's own hash says what is in it; its file is what people look for it in.
+    content = {**_plain(replace(loaded, policies=())), "policies": [(one.file, one.hash) for one in hashed]}
+    return Loaded(replace(loaded, hash=digest_of(content)), complaints)
 
 
 def _opened(document: Document) -> _File | None:

@@ -6,6 +6,7 @@ promql-parser gives no positions, so the place is found by the name or bracket t
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import promql_parser
@@ -48,7 +49,7 @@ def check(query: str) -> list[Problem]:
     if (problem := _brackets(query)) is not None:
         return [problem]
     try:
-        tree = promql_parser.parse(query)
+        tree = _parse(query)
     except ValueError as error:
         return [_explained(query, str(error))]
     if isinstance(tree, promql_parser.MatrixSelector | promql_parser.StringLiteral):
@@ -116,9 +117,15 @@ def is_percentage(query: str) -> bool:
     return 100 in (_number(tree.lhs), _number(tree.rhs))
 
 
+# Asked several times for each query of a policy, and again by every reload.
+@lru_cache(maxsize=4096)
+def _parse(query: str) -> Any:
+    return promql_parser.parse(query)
+
+
 def _tree(query: str) -> Any:
     try:
-        return _bare(promql_parser.parse(query))
+        return _bare(_parse(query))
     except ValueError:
         return None
 
