@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from receiver.announce.messages import as_json, messages
 from receiver.domain import events as ev
-from receiver.domain.incidents import OVER, PlanProgress
+from receiver.domain.incidents import OVER, PlanProgress, PlanState
 from receiver.domain.outcomes import Outcome, outcome_of
 from receiver.domain.plans import Plan
 from receiver.pipeline.world import World
@@ -43,12 +43,15 @@ def record(
     """Append the events with everything that follows from them, in this transaction."""
     now = world.clock.now()
     first = held.incident.last_seq + 1
+    before = held.incident.plan
     held = timeline.append(tx, held, events, at=now, actor=actor, due_at=due_at, release=release)
     for event in events:
         if isinstance(event, _FREES_TARGET):
             effects.free_target(tx, event.plan_id)
     progress = held.incident.plan
-    _keep_score(tx, progress, events, now)
+    if progress is not None:
+        _keep_score(tx, progress, events, now)
+        _keep_expiry(tx, before, progress, events, now)
     if events and progress is not None and progress.state in OVER:
         # Settled by a person, closed, or over for any other reason: nothing of it is under way.
         effects.free_target(tx, progress.plan_id)
@@ -81,10 +84,8 @@ def tell(world: World, tx: Connection, body: Mapping[str, object], *, key: str) 
             )
 
 
-def _keep_score(tx: Connection, plan: PlanProgress | None, events: Sequence[ev.Event], now: datetime) -> None:
+def _keep_score(tx: Connection, plan: PlanProgress, events: Sequence[ev.Event], now: datetime) -> None:
     """What the events say of the plan's worth; most say nothing."""
-    if plan is None:
-        return
     outcome: Outcome | None = None
     approved_at: datetime | None = None
     executed_at: datetime | None = None
@@ -92,12 +93,33 @@ def _keep_score(tx: Connection, plan: PlanProgress | None, events: Sequence[ev.E
         outcome = outcome_of(event, plan) or outcome
         if isinstance(event, ev.Approved):
             approved_at = now
-        elif isinstance(event, ev.Executed):
+        elif isinstance(event, ev.Executed) or (isinstance(event, ev.EffectSettled) and _was_made(event)):
             executed_at = now
-        if isinstance(event, ev.Executed) and event.last:
-            expires = effects.load_plan(tx, event.plan_id).plan.expires
-            if expires is not None:
-                mitigations.set_expiry(tx, event.plan_id, now + expires)
-        elif isinstance(event, ev.Undone | ev.MitigationKept):
-            mitigations.set_expiry(tx, event.plan_id, None)
     effects.note_outcome(tx, plan.plan_id, approved_at=approved_at, executed_at=executed_at, outcome=outcome)
+
+
+def _was_made(event: ev.EffectSettled) -> bool:
+    """Whether a person found the plan's own change there; an undo that was settled has no receipt."""
+    return event.done and event.receipt is not None
+
+
+def _keep_expiry(
+    tx: Connection,
+    before: PlanProgress | None,
+    plan: PlanProgress,
+    events: Sequence[ev.Event],
+    now: datetime,
+) -> None:
+    """A change that expires does so from when all of it is there until it is put back or kept.
+
+    By the plan's state and not by one event: its last step may have been found done, by us or by a person.
+    """
+    was = before.state if before is not None and before.plan_id == plan.plan_id else None
+    if plan.state is PlanState.EXECUTED and was is not PlanState.EXECUTED:
+        expires = effects.load_plan(tx, plan.plan_id).plan.expires
+        if expires is not None:
+            mitigations.set_expiry(tx, plan.plan_id, now + expires)
+    elif (plan.state is PlanState.UNDONE and was is not PlanState.UNDONE) or any(
+        isinstance(event, ev.MitigationKept) for event in events
+    ):
+        mitigations.set_expiry(tx, plan.plan_id, None)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 
 from builders import CAROL, alert, notification
 from harness import Harness
 from sqlalchemy import Connection
 
+from receiver.demo.kubernetes import Fault
 from receiver.domain.incidents import Incident
 from receiver.pipeline import people
 from receiver.store import claims
@@ -55,6 +57,19 @@ async def end_leases(h: Harness) -> None:
         claims.make_due(tx, None, now=h.clock.now())
 
     await h.world.store.write(body)
+
+
+async def die_sending(h: Harness, fault: Fault) -> None:
+    """Send what is approved into this fault, and vanish before its outcome is known."""
+    h.demo.api.faults.add(fault)
+    working = asyncio.create_task(h.work())
+    await h.demo.api.calls.until(lambda call: call.method == "PATCH" and not call.dry_run)
+    for task in list(h.worker._tasks):
+        task.cancel()
+    await asyncio.gather(working, *h.worker._tasks, return_exceptions=True)
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    await end_leases(h)
 
 
 async def until_state(h: Harness, state: str, *, within: timedelta = timedelta(minutes=40)) -> Incident:

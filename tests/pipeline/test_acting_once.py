@@ -9,7 +9,7 @@ import pytest
 from builders import CAROL, alert, notification
 from harness import Harness, harness
 from sqlalchemy import Connection, insert
-from stories import approve, approved, end_leases, noticed, rolled_back, until_state
+from stories import approve, approved, die_sending, end_leases, noticed, rolled_back, until_state
 
 from receiver.demo.kubernetes import Fault
 from receiver.domain.errors import Conflict
@@ -37,15 +37,7 @@ async def intents(h: Harness) -> dict[str, int]:
 async def die_after(h: Harness, fault: Fault) -> None:
     """Approve, send the write into this fault, and vanish before its outcome is known."""
     await approved(h)
-    h.demo.api.faults.add(fault)
-    working = asyncio.create_task(h.work())
-    await h.demo.api.calls.until(lambda call: call.method == "PATCH" and not call.dry_run)
-    for task in list(h.worker._tasks):
-        task.cancel()
-    await asyncio.gather(working, *h.worker._tasks, return_exceptions=True)
-    working.cancel()
-    await asyncio.gather(working, return_exceptions=True)
-    await end_leases(h)
+    await die_sending(h, fault)
 
 
 async def test_an_answer_that_got_lost_is_found_by_its_marker(store: Store) -> None:

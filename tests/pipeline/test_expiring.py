@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+import pytest
 from builders import CAROL, alert, notification
 from cures import APP, CURES, NAMESPACE
 from harness import Harness, harness
-from stories import resolved
+from stories import die_sending, resolved
 
+from receiver.demo.kubernetes import Fault
 from receiver.domain.incidents import PlanState, Status
 from receiver.pipeline import people
 from receiver.pipeline.duties import Duties, Retention
@@ -27,13 +29,19 @@ def pool(h: Harness) -> str:
     return str(container["env"][0]["value"])
 
 
-async def mitigated(h: Harness) -> None:
-    """The pool is larger, the alert has ended, the incident is closed."""
+async def approved(h: Harness) -> datetime:
+    """A larger pool may be set; when the alert started."""
     await h.fall_ill()
     started = h.clock.now()
     await h.deliver(notification(alert(starts_at=started, with_labels=POOL.labels(h))))
     await h.work()
     await people.approve_plan(h.world, "P-1", CAROL, digest=None, reason="more room")
+    return started
+
+
+async def mitigated(h: Harness) -> None:
+    """The pool is larger, the alert has ended, the incident is closed."""
+    started = await approved(h)
     await h.work()
     h.demo.api.change(
         "deployments",
@@ -91,6 +99,18 @@ async def test_a_no_lets_it_stay_for_good(store: Store) -> None:
         assert await expire(h.world) == 0
         assert pool(h) == "50"
         assert (await h.kinds())[-1] == "MitigationKept"
+
+
+@pytest.mark.parametrize(("done", "questions"), [(True, 1), (False, 0)], ids=["it happened", "it did not"])
+async def test_what_a_person_found_done_expires_too(store: Store, done: bool, questions: int) -> None:
+    async with harness(store, policies=POOL.policies(), with_scenario="inc-001-not-helping") as h:
+        await approved(h)
+        await die_sending(h, Fault(kind="drop", method="PATCH", path=rf"/deployments/{APP}$", dry_run=False))
+        h.demo.api.change("deployments", NAMESPACE, APP, {"spec": {"minReadySeconds": 3}})
+        await h.rival().work()
+        await people.settle_effect(h.world, "P-1", CAROL, done=done, reason="looked at it")
+        await h.clock.advance(POOL.expires or timedelta(0))
+        assert await expire(h.world) == questions
 
 
 async def test_what_others_changed_since_is_left_alone(store: Store) -> None:
