@@ -23,6 +23,7 @@ Document = dict[str, Any]
 TIMEOUT_SECONDS = 30.0
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 PAGE = 200
+TIMELINE_PAGES = 100
 
 _HINTS = {
     401: "set STANCH_TOKEN or STANCH_TOKEN_FILE to a token that the service knows",
@@ -69,6 +70,17 @@ class Service:
             if cursor is None:
                 break
         return found[:limit]
+
+    def timeline(self, incident: int) -> list[Document]:
+        """Everything that happened to one incident, oldest first; at most a hundred pages."""
+        events: list[Document] = []
+        after: str | None = None
+        for _ in range(TIMELINE_PAGES):
+            page = self.get(f"/incidents/{incident}/timeline", after=after)
+            events += page.get("items", [])
+            if (after := page.get("next_cursor")) is None:
+                break
+        return events
 
     @contextmanager
     def lines(

@@ -29,8 +29,6 @@ app = typer.Typer(
     epilog=examples("stanch incidents list --open", "stanch incidents show 17 --timeline"),
 )
 
-TIMELINE_PAGES = 100
-
 
 @app.command(
     "list",
@@ -96,14 +94,7 @@ def show(
 
     service = connect(url, token_file)
     found = service.get(f"/incidents/{incident}")
-    events = []
-    if timeline:
-        after: str | None = None
-        for _ in range(TIMELINE_PAGES):
-            page = service.get(f"/incidents/{incident}/timeline", after=after)
-            events += page.get("items", [])
-            if (after := page.get("next_cursor")) is None:
-                break
+    events = service.timeline(incident) if timeline else []
     if output is Output.JSON:
         return screen.print_json({**found, "timeline": events} if timeline else found)
     console = screen.out()

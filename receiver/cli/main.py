@@ -23,6 +23,7 @@ from receiver.cli import (
     running,
     switches,
     trying,
+    why,
 )
 from receiver.cli.failures import exit_code
 from receiver.cli.options import examples
@@ -103,6 +104,8 @@ app.add_typer(remediations.app, name="remediations", rich_help_panel=_RUN)
 app.command(epilog=rbac.RBAC_EXAMPLES, rich_help_panel=_RUN)(rbac.rbac)
 app.add_typer(incidents.app, name="incidents", rich_help_panel=_ASK)
 app.add_typer(plans.app, name="plans", rich_help_panel=_ASK)
+app.command(epilog=why.WHY_EXAMPLES, rich_help_panel=_ASK)(why.why)
+app.command(name="why-not", epilog=why.WHY_NOT_EXAMPLES, rich_help_panel=_ASK)(why.why_not)
 app.command(epilog=approvals.APPROVE_EXAMPLES, rich_help_panel=_ASK)(approvals.approve)
 app.command(epilog=approvals.DENY_EXAMPLES, rich_help_panel=_ASK)(approvals.deny)
 app.command(epilog=switches.PAUSE_EXAMPLES, rich_help_panel=_ASK)(switches.pause)

@@ -122,6 +122,57 @@ def incident_card(incident: Document) -> RenderableType:
     return _panel(grid, title)
 
 
+def why_card(answer: Document) -> RenderableType:
+    """What spoke for a plan, what was passed over for it, and what every guard saw."""
+    grid = _grid()
+    _row(grid, "why", plain(answer.get("why"), "bold", lines=True))
+    _row(grid, "target", plain(answer.get("target")))
+    _row(grid, "policy", plain(f"{answer.get('policy')} ({answer.get('mode')})"))
+    _rows(grid, "passed over", [plain(one) for one in _list(answer.get("instead_of"))])
+    seen = [_map(one) for one in _list(answer.get("guards"))]
+    _rows(
+        grid,
+        "guards",
+        [plain(one.get("guard"), "green").append(f" {clean(one.get('observed'))}") for one in seen],
+    )
+    _rows(grid, "objections", [plain(one, "red") for one in _list(answer.get("objections"))])
+    _rows(grid, "since then", [_told(_map(one)) for one in _list(answer.get("history"))])
+    title = Text.assemble(
+        "why ",
+        (clean(answer.get("plan", "?")), "bold"),
+        f" · {clean(answer.get('remediation', '?'))} · incident {clean(answer.get('incident', '?'))} · ",
+        state(answer.get("state")),
+    )
+    return _panel(grid, title)
+
+
+def why_not_card(answer: Document) -> RenderableType:
+    """What keeps or kept anything from being done in an incident."""
+    grid = _grid()
+    _row(grid, "answer", plain(answer.get("answer"), "bold"))
+    _row(grid, "severity", severity(answer.get("severity")))
+    _rows(grid, "objections", [plain(one, "red") for one in _list(answer.get("objections"))])
+    _rows(grid, "reasons", [_told(_map(one)) for one in _list(answer.get("reasons"))])
+    title = Text.assemble(
+        "why not · ",
+        (f"incident {clean(answer.get('incident', '?'))}", "bold"),
+        " · ",
+        state(answer.get("status")),
+    )
+    return _panel(grid, title)
+
+
+def _told(line: Document) -> Text:
+    """One line of a history: when, what, and each of several reasons below."""
+    told = plain(moment(line.get("at")), "dim").append("  ").append(clean(line.get("event")), "bold")
+    several = _list(line.get("reasons"))
+    if len(several) < 2:
+        return told.append(f"  {clean(line.get('said'))}")
+    for reason in several:
+        told.append(f"\n   - {clean(reason)}")
+    return told
+
+
 def target_card(target: Document) -> RenderableType:
     """The live object of a plan, for whoever settles what is not known."""
     grid = _grid()
@@ -210,6 +261,12 @@ def _grid() -> Table:
 def _row(grid: Table, name: str, value: Text) -> None:
     if value.plain.strip():
         grid.add_row(name, value)
+
+
+def _rows(grid: Table, name: str, values: list[Text]) -> None:
+    """Several values below each other under one name."""
+    for number, value in enumerate(values):
+        _row(grid, "" if number else name, value)
 
 
 def _panel(grid: Table, title: Text) -> RenderableType:

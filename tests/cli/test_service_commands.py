@@ -20,6 +20,8 @@ READS = [
     ("incidents", "show", "17", "--timeline"),
     ("plans", "list"),
     ("plans", "show", "P-1"),
+    ("why", "P-1"),
+    ("why-not", "17"),
     ("alerts", "list"),
     ("policy", "stats"),
 ]
