@@ -74,6 +74,8 @@ def _said(
             text = (
                 f"{event.plan_id} waits for {who} until {expires}: {summary}. stanch approve {event.plan_id}"
             )
+            if event.why:
+                text += f" ({event.why})"
             return text, True, event.plan_id, expires
         case ev.ApprovalExpired():
             again = "it will be asked again" if event.ask_again_at else "nobody will be asked again"

@@ -173,7 +173,7 @@ class NothingApplies:
 
 @dataclass(frozen=True)
 class ApprovalRequested:
-    """People were asked, until when, and who may answer."""
+    """People were asked, until when, and who may answer; ``why`` where the policy would have said yes."""
 
     plan_id: str
     digest: str
@@ -181,6 +181,7 @@ class ApprovalRequested:
     count: int
     expires_at: datetime
     round: int = 1
+    why: str = ""
     event: Literal["ApprovalRequested"] = "ApprovalRequested"
 
 

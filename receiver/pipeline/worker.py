@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy import Connection
 
 from receiver.domain import events as ev
+from receiver.domain.durations import in_words
 from receiver.domain.errors import Unavailable
 from receiver.domain.incidents import Incident
 from receiver.domain.plans import Plan
@@ -28,6 +29,7 @@ from receiver.pipeline.recording import record
 from receiver.pipeline.steps import Result, classify_step, diagnose_step, judge_step, quiet_step, settle_step
 from receiver.pipeline.world import World
 from receiver.policy import next_step as steps
+from receiver.policy.model import Mode
 from receiver.policy.next_step import Next, Record, Rest, next_step
 from receiver.store import claims, effects, timeline
 from receiver.store.claims import Fenced
@@ -362,6 +364,7 @@ class Worker:
                 policy_hash=policy.hash if policy is not None else None,
                 looked=claim.looked,
                 now=now,
+                storm=self._storm(tx, plan, now),
             )
             if isinstance(todo, Record):
                 events, claim.looked = todo.events, frozenset()
@@ -371,6 +374,17 @@ class Worker:
             due = _earliest(todo.until, claim.again_at, now)
             record(world, tx, held, (), actor=world.owner, due_at=due, release=True)
             return None
+
+    def _storm(self, tx: Connection, plan: Plan | None, now: datetime) -> str:
+        """Why nothing is automatic now; empty where it may be, or where people are asked anyway."""
+        storm = self._world.loaded.policies.storm
+        if plan is None or plan.mode != Mode.AUTO:
+            return ""
+        if not timeline.opened_since(tx, now - storm.per, count=storm.count):
+            return ""
+        return (
+            f"{storm.count} incidents or more within {in_words(storm.per)}: nothing is automatic in a storm"
+        )
 
     def _plan_in(self, tx: Connection, incident: Incident) -> Plan | None:
         if incident.plan is None:

@@ -89,6 +89,7 @@ def _of_approval(name: str, risk: Risk, was: ApprovalRule, now: ApprovalRule) ->
 def _of_cluster(before: PolicySet, after: PolicySet) -> Iterator[Difference]:
     facets: tuple[tuple[str, Any, Any, Weigh], ...] = (
         ("limits.clusterBudget", before.cluster_budget, after.cluster_budget, _more_often),
+        ("limits.storm", before.storm, after.storm, _more_often),
         ("limits.freezes", _frozen(before), _frozen(after), _less_is_looser),
         ("limits.heartbeats", before.heartbeats, after.heartbeats, _more_is_looser),
         ("correlation.rules", _correlation(before), _correlation(after), _other),

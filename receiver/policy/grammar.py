@@ -312,6 +312,12 @@ APPROVERS = (
 )
 LIMITS = (
     table("clusterBudget", "How often anything may be changed at all; 10 in 1h by default.", _COUNT, _PER),
+    table(
+        "storm",
+        "From so many incidents in a time on, `mode: auto` asks people; 10 in 10m by default.",
+        _COUNT,
+        _PER,
+    ),
     Key("heartbeats", Form.TEXTS, "Alerts that always fire; never an incident.", "Watchdog"),
     table(
         "freezes",

@@ -59,6 +59,16 @@ class Loaded:
 
 
 @dataclass(frozen=True)
+class _Limits:
+    """What holds for the whole cluster, whichever policy acts."""
+
+    cluster_budget: Budget
+    storm: Budget
+    heartbeats: frozenset[str]
+    freezes: tuple[Freeze, ...]
+
+
+@dataclass(frozen=True)
 class _File:
     document: Document
     kind: str
@@ -77,7 +87,7 @@ def load(
     opened = [found for document in documents if (found := _opened(document)) is not None]
     of_kind = {kind: [found for found in opened if found.kind == kind] for kind in KINDS}
     approvers = _approvers(of_kind["Approvers"])
-    cluster_budget, heartbeats, frozen = _limits(of_kind["Limits"])
+    limits = _limits(of_kind["Limits"])
     correlation = [rule for found in of_kind["Correlation"] for rule in _correlation(found)]
     around = Surroundings(catalogue, probe_facts, approvers, _defaults(of_kind["Defaults"]))
     policies = [
@@ -96,15 +106,18 @@ def load(
     if any(complaint.severity is Severity.ERROR for complaint in complaints):
         return Loaded(None, complaints)
     hashed = tuple(
-        sorted((_hashed(policy, cluster_budget) for _, policy in policies), key=lambda policy: policy.name)
+        sorted(
+            (_hashed(policy, limits.cluster_budget) for _, policy in policies), key=lambda policy: policy.name
+        )
     )
     loaded = PolicySet(
         policies=hashed,
         correlation=tuple(correlation),
         groups={name: approver.groups for name, approver in approvers.items()},
-        heartbeats=heartbeats,
-        cluster_budget=cluster_budget,
-        freezes=frozen,
+        heartbeats=limits.heartbeats,
+        cluster_budget=limits.cluster_budget,
+        storm=limits.storm,
+        freezes=limits.freezes,
     )
     # Each policy's own hash says what is in it; its file is what people look for it in.
     content = {**_plain(replace(loaded, policies=())), "policies": [(one.file, one.hash) for one in hashed]}
@@ -170,8 +183,8 @@ def _defaults(found: list[_File]) -> dict[str, Fields]:
     return defaults
 
 
-def _limits(found: list[_File]) -> tuple[Budget, frozenset[str], tuple[Freeze, ...]]:
-    """How much may happen in the cluster, which alerts are heartbeats, and when nothing is changed."""
+def _limits(found: list[_File]) -> _Limits:
+    """How much may happen in the cluster, and when what is not done."""
     default = PolicySet()
     frozen: list[Freeze] = []
 
@@ -179,18 +192,19 @@ def _limits(found: list[_File]) -> tuple[Budget, frozenset[str], tuple[Freeze, .
         if (read := freezes.read(inner)) is not None:
             frozen.append(read)
 
-    cluster_budget, heartbeats = default.cluster_budget, default.heartbeats
+    cluster_budget, storm, heartbeats = default.cluster_budget, default.storm, default.heartbeats
     for file in found[1:]:
         message = f"limits stand in {found[0].document.file} already"
         file.document.complain(file.spec.at, message, "keep one Limits file")
     for file in found[:1]:
         file.metadata.known(("name",))
-        file.spec.known(("clusterBudget", "heartbeats", "freezes"))
+        file.spec.known(("clusterBudget", "storm", "heartbeats", "freezes"))
         each(file.document, file.spec.items("freezes"), "freezes", freeze)
         cluster_budget = budget(file.spec, "clusterBudget", cluster_budget)
+        storm = budget(file.spec, "storm", storm)
         if "heartbeats" in file.spec:
             heartbeats = frozenset(said for _, said in file.spec.texts("heartbeats"))
-    return cluster_budget, heartbeats, tuple(frozen)
+    return _Limits(cluster_budget, storm, heartbeats, tuple(frozen))
 
 
 def _correlation(file: _File) -> list[CorrelationRule]:

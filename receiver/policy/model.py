@@ -223,6 +223,7 @@ class PolicySet:
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     heartbeats: frozenset[str] = frozenset({"Watchdog"})
     cluster_budget: Budget = Budget(10, timedelta(hours=1))
+    storm: Budget = Budget(10, timedelta(minutes=10))
     freezes: tuple[Freeze, ...] = ()
     hash: str = ""
 

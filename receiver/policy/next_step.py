@@ -7,7 +7,7 @@ a person.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -118,12 +118,13 @@ def next_step(
     policy_hash: str | None,
     looked: frozenset[type],
     now: datetime,
+    storm: str = "",
 ) -> Next:
     """What to do now. ``plan`` is the body of the incident's current plan, ``policy_hash`` its policy's as
     loaded at present (None: no longer loaded), ``looked`` the steps that were taken just now and changed
-    nothing.
+    nothing, ``storm`` why nothing is automatic now.
     """
-    found = _next(incident, plan, policy_hash, looked, now)
+    found = _next(incident, plan, policy_hash, looked, now, storm)
     if type(found) in looked and not isinstance(found, Rest | Record):
         return Rest(None, "nothing changed when it was looked at")
     return found
@@ -133,7 +134,12 @@ _UNDOES = (PlanState.UNDO_APPROVED, PlanState.UNDOING)
 
 
 def _next(
-    incident: Incident, plan: Plan | None, policy_hash: str | None, looked: frozenset[type], now: datetime
+    incident: Incident,
+    plan: Plan | None,
+    policy_hash: str | None,
+    looked: frozenset[type],
+    now: datetime,
+    storm: str,
 ) -> Next:
     progress = incident.plan
     if not incident.open and (progress is None or progress.state not in _UNDOES):
@@ -142,7 +148,7 @@ def _next(
         return Recover()
     if not incident.open and progress is not None and plan is not None:
         # Its mitigation has expired and is put back: nothing else of it is looked at.
-        found = _of_plan(incident, progress, plan, policy_hash, looked, now)
+        found = _of_plan(incident, progress, plan, policy_hash, looked, now, storm)
         return found or Rest(None, "it is resolved")
     due = _passed(incident.classified_at, RECLASSIFY, now)
     if incident.firing and due and Classify not in looked:
@@ -151,7 +157,7 @@ def _next(
     lowered = incident.lower_since is not None and _passed(incident.lower_since, DOWNGRADE_AFTER, now)
     if lowered and incident.firing and lower is not None and incident.downgrade_proposed is None:
         return Record((ev.DowngradeProposed(lower, "less bad for fifteen minutes"),))
-    found = _of_plan(incident, progress, plan, policy_hash, looked, now) if progress and plan else None
+    found = _of_plan(incident, progress, plan, policy_hash, looked, now, storm) if progress and plan else None
     if found is None:
         found = _without_plan(incident, looked, now)
     if isinstance(found, Rest) and incident.firing:
@@ -166,6 +172,7 @@ def _of_plan(
     policy_hash: str | None,
     looked: frozenset[type],
     now: datetime,
+    storm: str,
 ) -> Next | None:
     """What the current plan needs; None where it no longer stands in the way."""
     if _waits(incident, progress) and policy_hash != plan.policy_hash:
@@ -175,7 +182,7 @@ def _of_plan(
         )
     match progress.state:
         case PlanState.PLANNED:
-            return Record((first_request(incident, progress, plan, now),))
+            return Record((first_request(incident, progress, plan, now, storm=storm),))
         case PlanState.AWAITING:
             return _awaiting(incident, progress, plan, looked, now)
         case PlanState.SUSPENDED:
@@ -332,13 +339,20 @@ def after_verdict(incident: Incident, plan: Plan, outcome: Outcome) -> tuple[ev.
     return (ev.Escalated(f"{progress.plan_id}: {words}"),)
 
 
-def first_request(incident: Incident, progress: PlanProgress, plan: Plan, now: datetime) -> ev.Event:
-    """What a new plan begins with: the policy's own yes where it may give one, else people are asked."""
+def first_request(
+    incident: Incident, progress: PlanProgress, plan: Plan, now: datetime, *, storm: str = ""
+) -> ev.Event:
+    """What a new plan begins with: the policy's own yes where it may give one, else people are asked.
+
+    In a ``storm``, which its sentence tells of, nothing is automatic.
+    """
     by_rule = approve_by_rule(progress.plan_id, plan, now=now)
     # What nobody delivered may be proposed for, never acted on without a person.
     told = any(alert.firing and alert.source == "webhook" for alert in incident.alerts.values())
     if by_rule is None or not told:
         return _request(progress, plan, now)
+    if storm:
+        return replace(_request(progress, plan, now), why=storm)
     return ev.Approved(progress.plan_id, by_rule.digest, by_rule.approved_by, by_rule.execute_before)
 
 

@@ -284,6 +284,13 @@ def _kept(tx: Connection, names: Collection[str]) -> dict[str, str]:
     return {row.hash: row.body for row in rows}
 
 
+def opened_since(tx: Connection, since: datetime, *, count: int) -> bool:
+    """Whether so many incidents were opened since then; numbers rise with time, so one row tells."""
+    newest = select(incidents.c.opened_at).order_by(incidents.c.id.desc())
+    found = tx.execute(newest.limit(1).offset(count - 1)).scalar()
+    return found is not None and found >= seconds(since)
+
+
 def count_open(tx: Connection) -> int:
     """How many incidents are open."""
     return int(

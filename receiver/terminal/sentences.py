@@ -92,7 +92,7 @@ def _asked(event: Event) -> str:
     again = f", asked for the {event['round']}. time" if (event.get("round") or 1) != 1 else ""
     return (
         f"{event.get('plan_id')} waits for {event.get('count', 1)} of {who} "
-        f"until {moment(event.get('expires_at'))}{again}"
+        f"until {moment(event.get('expires_at'))}{again}" + (f"; {event['why']}" if event.get("why") else "")
     )
 
 

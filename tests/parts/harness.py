@@ -29,6 +29,7 @@ from receiver.demo.world import CLUSTER, DemoWorld, demo_world
 from receiver.domain.events import Event
 from receiver.domain.incidents import Incident
 from receiver.pipeline.counters import Counters
+from receiver.pipeline.duties import Duties, Retention
 from receiver.pipeline.joining import join_waiting
 from receiver.pipeline.worker import Worker
 from receiver.pipeline.world import Loaded, Place, World
@@ -81,6 +82,12 @@ class Harness:
     async def work(self) -> None:
         """Do everything that is due now."""
         await self.worker.settle()
+
+    async def tell(self) -> None:
+        """Send everything that people are to be told."""
+        duties = Duties(self.world, self.counters, on_joined=lambda: None, retention=Retention())
+        while await duties.tell():
+            pass
 
     async def pass_time(self, duration: timedelta, *, step: timedelta = timedelta(seconds=15)) -> None:
         """Let the world live on, a step at a time, and the service with it."""

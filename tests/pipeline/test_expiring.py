@@ -14,7 +14,6 @@ from stories import die_sending, resolved
 from receiver.demo.kubernetes import Fault
 from receiver.domain.incidents import PlanState, Status
 from receiver.pipeline import people
-from receiver.pipeline.duties import Duties, Retention
 from receiver.pipeline.expiring import expire
 from receiver.store import mitigations
 from receiver.store.engine import Store
@@ -132,9 +131,7 @@ async def test_an_incident_that_went_on_without_it_is_told_to_people(store: Stor
         await h.work()
         await h.clock.advance(timedelta(hours=1))
         await expire(h.world)
-        duties = Duties(h.world, h.counters, on_joined=lambda: None, retention=Retention())
-        while await duties.tell():
-            pass
+        await h.tell()
         (told,) = [body for body in h.told.bodies if body["kind"] == "MitigationExpired"]
         assert "put it back by hand: set DB_POOL_SIZE=50" in told["text"]
         assert not told["pages"]

@@ -100,6 +100,8 @@ def test_a_budget_of_the_cluster_belongs_to_no_policy() -> None:
         ("clusterBudget: {count: 10, per: 1h}", "clusterBudget: {count: 20, per: 1h}"), file=limits
     )
     assert found == (Difference("", "limits.clusterBudget", "10 in 1h", "20 in 1h", Weight.LOOSER),)
+    found = edited(("storm: {count: 10, per: 10m}", "storm: {count: 5, per: 10m}"), file=limits)
+    assert found == (Difference("", "limits.storm", "10 in 10m", "5 in 10m", Weight.STRICTER),)
 
 
 def test_policies_that_come_and_go_are_named() -> None:

@@ -90,6 +90,7 @@ kind: Limits
 metadata: {name: us}
 spec:
   clusterBudget: {count: 10, per: 1h}
+  storm: {count: 10, per: 10m}
   heartbeats: [Watchdog]
   freezes:
     - {weekly: "Fri 16:00 - Mon 08:00", zone: Europe/Berlin, why: weekend}
