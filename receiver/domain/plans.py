@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from receiver.domain.canonical import digest_of
+from receiver.domain.durations import in_words
 
 MARKER = "stanch.dev/intent"
 FENCE = "stanch.dev/fenced"
@@ -242,6 +243,32 @@ class Verification:
         }
 
 
+@dataclass(frozen=True)
+class Ends:
+    """A mitigation is no longer needed once ``expr`` has held for ``held_for``, looked at each ``every``.
+
+    ``queries`` names the PromQL that the expression compares; so many samples must have data.
+    """
+
+    expr: str
+    held_for: timedelta
+    every: timedelta
+    min_samples: int
+    queries: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return f"{self.expr} has held for {in_words(self.held_for)}"
+
+    def digested(self) -> dict[str, Any]:
+        """The same as plain JSON, seconds for durations."""
+        return {
+            "queries": dict(self.queries),
+            "expr": self.expr,
+            "seconds": [self.held_for.total_seconds(), self.every.total_seconds()],
+            "min_samples": self.min_samples,
+        }
+
+
 class UndoWhen(StrEnum):
     """When a plan is undone without asking again; mere failure always asks for a rollback."""
 
@@ -339,6 +366,7 @@ class Plan:
     undo: Undo
     monitor: timedelta
     expires: timedelta | None = None
+    ends: Ends | None = None
     summary: str = ""
     why: str = ""
     blast_radius: str = ""
@@ -353,7 +381,9 @@ class Plan:
 
         Steps of which an approval covers the same are counted once.
         """
-        expires = {} if self.expires is None else {"expires": self.expires.total_seconds()}
+        expires: dict[str, Any] = {} if self.expires is None else {"expires": self.expires.total_seconds()}
+        if self.ends is not None:
+            expires["ends"] = self.ends.digested()
         steps = [step.digested() for step in self.steps]
         return digest_of(
             {

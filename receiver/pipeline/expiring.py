@@ -1,12 +1,12 @@
-"""A mitigation is no cure: when its time is over, somebody is asked to put it back, and asked again each day.
+"""A mitigation is no cure: when its time is over, or its condition has come, a person is asked to undo it.
 
-It is never put back by itself: what it held off may still be there. That its incident was resolved
-meanwhile is the usual case and does not matter.
+They are asked again each day. It is never put back by itself: what it held off may still be there. That its
+incident was resolved meanwhile is the usual case and does not matter.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -14,8 +14,11 @@ from receiver.announce.messages import mitigation_left
 from receiver.domain import events as ev
 from receiver.domain.durations import in_words
 from receiver.domain.incidents import PlanState
+from receiver.domain.plans import Ends
+from receiver.pipeline.measuring import measure, points_of
 from receiver.pipeline.recording import record, tell
 from receiver.pipeline.world import World
+from receiver.policy.verification import no_longer_needed
 from receiver.store import mitigations, timeline
 from receiver.store.effects import StoredPlan
 from receiver.store.engine import pass_gate
@@ -29,15 +32,27 @@ _STANDS = (PlanState.VERIFIED, PlanState.STILL_SICK, PlanState.INCONCLUSIVE, Pla
 
 
 async def expire(world: World) -> int:
-    """Ask about every mitigation whose time is over; how many."""
+    """Ask about every mitigation whose time is over or whose condition has come; how many."""
     now = world.clock.now()
     over = await world.store.read(lambda tx: mitigations.due(tx, now=now, limit=AT_ONCE))
     for stored in over:
-        await world.store.write(lambda tx, stored=stored: _ask(tx, world, stored))  # type: ignore[misc]
-    return len(over)
+        await world.store.write(lambda tx, stored=stored: _ask_in_time(tx, world, stored))  # type: ignore[misc]
+    early = 0
+    for stored in await world.store.read(lambda tx: mitigations.standing(tx, limit=AT_ONCE)):
+        ends = stored.plan.ends
+        if ends is not None and await _came(world, ends, now):
+            early += await world.store.write(lambda tx, stored=stored: _ask_early(tx, world, stored))  # type: ignore[misc]
+    return len(over) + early
 
 
-def _ask(tx: Connection, world: World, stored: StoredPlan) -> None:
+async def _came(world: World, ends: Ends, now: datetime) -> bool:
+    start = now - ends.held_for
+    measured = await measure(world.prometheus, ends.queries, start=start, end=now, step=ends.every)
+    points = points_of(measured, start=start, end=now, step=ends.every)
+    return no_longer_needed(ends, points, now)
+
+
+def _ask_in_time(tx: Connection, world: World, stored: StoredPlan) -> None:
     pass_gate(tx)
     now = world.clock.now()
     held = timeline.lock(tx, stored.plan.incident_id)
@@ -52,8 +67,28 @@ def _ask(tx: Connection, world: World, stored: StoredPlan) -> None:
         key = f"mitigation/{stored.plan_id}/{int(now.timestamp())}"
         tell(world, tx, mitigation_left(stored.plan_id, stored.plan), key=key)
     elif progress.state in _STANDS:
-        mitigations.set_expiry(tx, stored.plan_id, now + ASK_AGAIN)
-        event = ev.MitigationExpired(stored.plan_id, f"{lasted} are over: {stored.plan.summary}")
-        record(world, tx, held, (event,), actor=world.owner, due_at=now)
+        _ask(tx, world, held, stored, f"{lasted} are over")
     else:
         mitigations.set_expiry(tx, stored.plan_id, now + LOOK_AGAIN)
+
+
+def _ask_early(tx: Connection, world: World, stored: StoredPlan) -> int:
+    """1 where somebody was asked: only about the incident's own plan, and not while that question waits."""
+    pass_gate(tx)
+    held = timeline.lock(tx, stored.plan.incident_id)
+    progress, ends = held.incident.plan, stored.plan.ends
+    if ends is None or mitigations.expiry_of(tx, stored.plan_id) is None:
+        return 0
+    if progress is None or progress.plan_id != stored.plan_id or progress.state is PlanState.UNDO_ASKED:
+        return 0
+    if progress.state not in _STANDS:
+        return 0
+    _ask(tx, world, held, stored, str(ends))
+    return 1
+
+
+def _ask(tx: Connection, world: World, held: timeline.Locked, stored: StoredPlan, because: str) -> None:
+    now = world.clock.now()
+    mitigations.set_expiry(tx, stored.plan_id, now + ASK_AGAIN)
+    event = ev.MitigationExpired(stored.plan_id, f"{because}: {stored.plan.summary}")
+    record(world, tx, held, (event,), actor=world.owner, due_at=now)

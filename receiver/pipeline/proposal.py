@@ -102,7 +102,7 @@ async def rebuild(world: World, incident: Incident, plan: Plan) -> Plan | NotApp
     if policy is None:
         return NotApplicable(f"policy {plan.policy} is no longer loaded")
     target = replace(plan.target, uid="")
-    candidate = Candidate(plan.remediation, "", None, plan.parameters, expires=plan.expires)
+    candidate = Candidate(plan.remediation, "", None, plan.parameters, expires=plan.expires, ends=plan.ends)
     return await _make(world, incident, policy, candidate, target)
 
 

@@ -192,6 +192,8 @@ def _candidates(policy: Policy) -> tuple[str, ...]:
         candidate.remediation
         + (f" {dict(candidate.parameters)}" if candidate.parameters else "")
         + (f" when {candidate.when}" if candidate.when else "")
+        + (f" until {as_written(candidate.expires)} later" if candidate.expires is not None else "")
+        + (f" or once {candidate.ends}" if candidate.ends is not None else "")
         + (" (disabled)" if candidate.disabled else "")
         for candidate in policy.candidates
     )

@@ -164,6 +164,14 @@ _PROPOSE = table(
         words=(Mode.DISABLED.value,),
     ),
     Key("expires", Form.DURATION, "When to propose that it be put back; a mitigation needs it.", "never"),
+    table(
+        "expiresWhen",
+        "Propose it before `expires` is over, once this has held. It should tell of the cause, such as a "
+        "provider's own health; what the mitigation itself made well says nothing.",
+        Key("expr", Form.CEL, "A condition over the queries.", needed=True),
+        Key("for", Form.DURATION, "How long it must have held; at least 1m.", "30m"),
+        Key("every", Form.DURATION, "How often it is looked at within `for`.", "1m"),
+    ),
     Key(
         "with",
         Form.TABLE,

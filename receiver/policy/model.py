@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Literal
 
-from receiver.domain.plans import ApprovalRule, Risk, Undo, Verification
+from receiver.domain.plans import ApprovalRule, Ends, Risk, Undo, Verification
 from receiver.domain.severity import Severity
 
 
@@ -105,7 +105,7 @@ class Candidate:
 
     ``disabled`` is one that is never offered, only named with its reason to the person who takes over: what a
     runbook asks for and this release cannot do, or what somebody switched off. What has an ``expires`` is
-    proposed to be put back when that time is over.
+    proposed to be put back when that time is over, or before, once it ``ends``.
     """
 
     remediation: str
@@ -114,6 +114,7 @@ class Candidate:
     parameters: Mapping[str, Any]
     disabled: bool = False
     expires: timedelta | None = None
+    ends: Ends | None = None
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,7 @@ def assemble(incident: Incident, policy: Policy, candidate: Candidate, draft: Dr
         undo=policy.undo if spec.reversible else NEVER_UNDONE,
         monitor=policy.monitor,
         expires=candidate.expires,
+        ends=candidate.ends,
         summary=draft.summary,
         why=f"{candidate.why}. {draft.why}" if candidate.why else draft.why,
         blast_radius=draft.blast_radius,

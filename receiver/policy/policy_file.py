@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from receiver.domain.plans import ApprovalRule, Risk, Spec, Undo, UndoWhen, Verification
+from receiver.domain.plans import ApprovalRule, Ends, Risk, Spec, Undo, UndoWhen, Verification
 from receiver.domain.redaction import SECRET_NAME
 from receiver.domain.severity import Severity as Level
 from receiver.policy import conditions, matchers, promql, thresholds
@@ -81,6 +81,8 @@ _BELOW = {
     "verify": ("success", "within", "regression", "settle", "baseline", "onNoData"),
 }
 
+# Fewer looks than this say nothing about half an hour.
+ENDS_SAMPLES = 4
 _ZERO, _SECOND = timedelta(0), timedelta(seconds=1)
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
@@ -425,7 +427,7 @@ def _propose(draft: _Draft, spec: Fields, target: TargetTemplate) -> tuple[Candi
 
     def candidate(fields: Fields) -> None:
         fields.known(
-            ("remediation", "why", "when", "with", "mode", "expires"),
+            ("remediation", "why", "when", "with", "mode", "expires", "expiresWhen"),
             instead={"action": 'write "remediation"'},
         )
         named = fields.text("remediation", needed="action" not in fields)
@@ -442,7 +444,8 @@ def _propose(draft: _Draft, spec: Fields, target: TargetTemplate) -> tuple[Candi
         parameters = _parameters(draft, fields, known)
         condition = None if when is None else when[0]
         expires = _expires(fields, known)
-        found.append(Candidate(named or "", why, condition, parameters, disabled, expires))
+        ends = _ends(draft, fields) if "expiresWhen" in fields else None
+        found.append(Candidate(named or "", why, condition, parameters, disabled, expires, ends))
 
     each(draft.document, spec.items("propose"), "propose", candidate)
     return tuple(found)
@@ -462,6 +465,22 @@ def _expires(fields: Fields, known: Spec | None) -> timedelta | None:
             "add expires: 24h",
         )
     return None
+
+
+def _ends(draft: _Draft, fields: Fields) -> Ends | None:
+    if "expires" not in fields:
+        message = "expiresWhen has no expires beside it: what it waits for may never come"
+        draft.document.complain(fields.key("expiresWhen"), message, "add expires: 24h")
+    inner = fields.table("expiresWhen").known(("expr", "for", "every"))
+    condition = _condition(draft, inner, "expr", draft.measured, "query")
+    held_for = inner.duration("for", timedelta(minutes=30), least=timedelta(minutes=1))
+    every = inner.duration("every", timedelta(minutes=1), least=_SECOND)
+    if held_for / every < ENDS_SAMPLES and inner.readable:
+        message = f"{as_written(held_for)} has fewer than {ENDS_SAMPLES} looks, one each {as_written(every)}"
+        draft.document.complain(inner.at, f"expiresWhen: {message}", "take a longer for or a shorter every")
+    if condition is None:
+        return None
+    return Ends(condition[0], held_for, every, _most_of(held_for, every), _used_queries(draft, condition))
 
 
 def _disabled(fields: Fields) -> bool:

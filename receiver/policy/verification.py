@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from receiver.domain.durations import in_words
-from receiver.domain.plans import Verification
+from receiver.domain.plans import Ends, Verification
 from receiver.domain.severity import Severity
 from receiver.policy.expressions import Truth, evaluate
 
@@ -103,6 +103,14 @@ def holds_through(
     """Whether the patient is well at the last of these samples and ill at none; unknown without data."""
     truths = [evaluate(rules.success, {**point, "baseline": dict(baseline)})[0] for _, point in points]
     return Truth.FALSE if Truth.FALSE in truths else truths[-1]
+
+
+def no_longer_needed(ends: Ends, points: Sequence[Point], now: datetime) -> bool:
+    """Whether what a mitigation waits for held at every sample of its window with data, the last included."""
+    recent = [point for point in points if now - ends.held_for <= point[0] <= now]
+    run = _trailing(ends.expr, recent, {}, over_gaps=True)
+    # The first sample may be one that was lost.
+    return bool(run) and run[-1][0] - run[0][0] >= ends.held_for - ends.every and len(run) >= ends.min_samples
 
 
 def thinned(points: Sequence[Point], since: datetime) -> tuple[tuple[float, Mapping[str, float | None]], ...]:

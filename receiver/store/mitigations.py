@@ -32,6 +32,14 @@ def due(tx: Connection, *, now: datetime, limit: int) -> Sequence[StoredPlan]:
     return [stored_plan(row) for row in rows]
 
 
+def standing(tx: Connection, *, limit: int) -> Sequence[StoredPlan]:
+    """All that are in force, those whose time comes first before others."""
+    rows = tx.execute(
+        select(plans).where(plans.c.expires_at.is_not(None)).order_by(plans.c.expires_at).limit(limit)
+    )
+    return [stored_plan(row) for row in rows]
+
+
 def next_due(tx: Connection) -> datetime | None:
     """When the earliest of them is over; None where none is in force."""
     found = tx.execute(select(func.min(plans.c.expires_at))).scalar()

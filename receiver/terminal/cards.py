@@ -50,7 +50,8 @@ def plan_card(plan: Document) -> RenderableType:
     _row(grid, "undo", plain(plan.get("undo"), lines=True))
     if plan.get("expires_seconds"):
         lasts = in_words(timedelta(seconds=float(plan["expires_seconds"])))
-        _row(grid, "expires", plain(f"{lasts} after it is done, you are asked to put it back"))
+        ends = f", or once {plan['ends']}" if plan.get("ends") else ""
+        _row(grid, "expires", plain(f"{lasts} after it is done{ends}, you are asked to put it back"))
     for note in _list(plan.get("notes")):
         _row(grid, "note", plain(note, lines=True))
     _row(grid, "verification", _verification(_map(plan.get("verification"))))

@@ -135,6 +135,7 @@ def plan_view(stored: StoredPlan, incident: Incident, votes: Sequence[Vote]) -> 
         "risk": plan.risk.value,
         "undo": plan.undo_sentence,
         "expires_seconds": None if plan.expires is None else plan.expires.total_seconds(),
+        "ends": None if plan.ends is None else str(plan.ends),
         "notes": list(plan.notes),
         "verification": {
             "success": verification.success,

@@ -6,21 +6,34 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from builders import CAROL, alert, notification
+from builders import CAROL, alert, notification, policies
 from cures import APP, CURES, NAMESPACE
 from harness import Harness, harness
 from stories import die_sending, resolved
 
 from receiver.demo.kubernetes import Fault
+from receiver.domain import events as ev
 from receiver.domain.incidents import PlanState, Status
+from receiver.domain.plans import Ends, Undo
 from receiver.pipeline import people
 from receiver.pipeline.expiring import expire
+from receiver.policy.model import Candidate, PolicySet
 from receiver.store import mitigations
 from receiver.store.engine import Store
 
 POOL = replace(
     next(cure for cure in CURES if "DB_POOL_SIZE" in str(cure.parameters)), expires=timedelta(hours=1)
 )
+
+
+def ending(expr: str) -> PolicySet:
+    """The larger pool, which also ends once this has held for ten minutes."""
+    queries = {"err": policies().policies[0].queries["err"], "nodata": "absent_metric"}
+    ends = Ends(expr, timedelta(minutes=10), timedelta(minutes=1), 8, queries)
+    return POOL.policies(
+        undo=Undo(automatic=frozenset(), ask=frozenset()),
+        candidates=(Candidate(POOL.remediation, "", None, POOL.parameters, expires=POOL.expires, ends=ends),),
+    )
 
 
 def pool(h: Harness) -> str:
@@ -110,6 +123,36 @@ async def test_what_a_person_found_done_expires_too(store: Store, done: bool, qu
         await people.settle_effect(h.world, "P-1", CAROL, done=done, reason="looked at it")
         await h.clock.advance(POOL.expires or timedelta(0))
         assert await expire(h.world) == questions
+
+
+async def test_what_it_waits_for_has_come_and_people_are_asked_before_its_time(store: Store) -> None:
+    async with harness(store, policies=ending("err < 0.9"), with_scenario="inc-001-not-helping") as h:
+        await mitigated(h)
+        assert await expire(h.world) == 1
+        (asked,) = [event for event in await h.events() if isinstance(event, ev.MitigationExpired)]
+        assert asked.reason.startswith("err < 0.9 has held for 10 min: set DB_POOL_SIZE=50")
+        await h.clock.advance(timedelta(minutes=5))
+        assert await expire(h.world) == 0
+        await people.decide_undo(h.world, "P-1", CAROL, undo=False, reason="it stays")
+        assert await expire(h.world) == 0
+
+
+async def test_nobody_answers_an_early_question_and_it_is_asked_again_the_next_day(store: Store) -> None:
+    async with harness(store, policies=ending("err < 0.9"), with_scenario="inc-001-not-helping") as h:
+        await mitigated(h)
+        assert await expire(h.world) == 1
+        await h.clock.advance(timedelta(hours=24))
+        assert await expire(h.world) == 1
+        assert (await h.kinds()).count("MitigationExpired") == 2
+
+
+@pytest.mark.parametrize("never", ["err > 0.9", "nodata < 1.0"], ids=["it does not hold", "nobody can tell"])
+async def test_until_then_nobody_is_asked(store: Store, never: str) -> None:
+    async with harness(store, policies=ending(never), with_scenario="inc-001-not-helping") as h:
+        await mitigated(h)
+        assert await expire(h.world) == 0
+        await h.clock.advance(timedelta(hours=1))
+        assert await expire(h.world) == 1
 
 
 async def test_what_others_changed_since_is_left_alone(store: Store) -> None:

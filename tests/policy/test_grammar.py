@@ -46,7 +46,10 @@ spec:
     db: {probe: postgres-disk, connection: shop}
   propose:
     - {remediation: deployment.rollback, why: young, when: rollout.hasEarlier, with: {to: known-good}}
-    - {remediation: deployment.scale, with: {replicas: 10}, expires: 2h}
+    - remediation: deployment.scale
+      with: {replicas: 10}
+      expires: 2h
+      expiresWhen: {expr: err < 0.4, for: 30m, every: 1m}
     - {remediation: deployment.dance, why: nobody has taught it yet, mode: disabled}
   handover:
     - item: Drain the node

@@ -346,6 +346,21 @@ ERRORS: dict[str, tuple[str, str, str]] = {
     "a value the parameter does not take": ("{to: known-good}", "{to: ⟦previous⟧}", "takes no other value"),
     "a template in a reason": ("why: it began", "why: ⟦it {{ began }}", "templates in why"),
     "auto for a disruptive cure": ("mode: propose", "mode: ⟦auto⟧", "mode: auto is not allowed"),
+    "a condition to end without a time": (
+        "why: it began",
+        "⟦expiresWhen⟧: {expr: err < 0.01}\n      why: it began",
+        "what it waits for may never come",
+    ),
+    "an end that no query tells of": (
+        "why: it began",
+        "expires: 24h\n      expiresWhen: {expr: ⟦helth⟧ > 0.99}\n      why: it began",
+        '"helth" is not a query',
+    ),
+    "an end that is looked at too seldom": (
+        "why: it began",
+        "expires: 24h\n      ⟦expiresWhen⟧: {expr: err < 0.01, for: 2m, every: 1m}\n      why: it began",
+        "2m has fewer than 4 looks",
+    ),
     # approve
     "an unknown approver": ("from: [sre]", "from: [⟦sre-leed⟧]", '"sre-leed" is not in any Approvers file'),
     "nobody who may approve": ("from: [sre]", "from: ⟦[]", "nobody could approve"),
