@@ -11,6 +11,7 @@ from typing import Any
 
 from receiver.domain import events as ev
 from receiver.domain.incidents import Incident
+from receiver.domain.locks import RESTRICTED
 from receiver.domain.plans import Plan
 
 MAX_TITLE = 200
@@ -38,13 +39,14 @@ def messages(
 ) -> list[Message]:
     """The messages that these events of this incident call for."""
     found: list[Message] = []
+    restricted = incident.lockdown is not None
+    title = RESTRICTED if restricted else incident.title[:MAX_TITLE]
     for event in events:
-        said = _said(event, plan, incident)
+        said = _said_of_restricted(event) if restricted else _said(event, plan, incident)
         if said is None:
             continue
         text, pages, plan_id, expires_at = said
         severity = incident.severity.value if incident.severity is not None else "unknown"
-        title = incident.title[:MAX_TITLE]
         found.append(
             Message(
                 kind=event.event,
@@ -61,6 +63,19 @@ def messages(
             )
         )
     return found
+
+
+def _said_of_restricted(event: ev.Event) -> tuple[str, bool, str | None, str | None] | None:
+    """Of a security incident only that somebody is needed: whoever is attacking may read along."""
+    match event:
+        case ev.TurnedSecurity():
+            return "a security lead is needed; those with the right see what it is about", True, None, None
+        case ev.Escalated() | ev.EffectUnknown():
+            return "a person is needed", True, None, None
+        case ev.ReleaseGiven():
+            return "one person would release it; it takes two", False, None, None
+        case _:
+            return None
 
 
 def _said(

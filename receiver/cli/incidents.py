@@ -141,6 +141,73 @@ def close(
     _tell(incident, "close", reason, told, Call(url, token_file, output))
 
 
+Scopes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scope",
+        help="What is locked: namespace/NAME, node/NAME, Deployment/NAMESPACE/NAME or cluster. Repeatable.",
+        show_default=False,
+    ),
+]
+
+
+@app.command(
+    epilog=examples(
+        'stanch incidents create --security "strange logins" --scope namespace/shop --reason "audit log"'
+    )
+)
+def create(
+    title: Annotated[str, typer.Argument(metavar="TITLE", help="What it is about; only responders read it.")],
+    reason: Reason,
+    scope: Scopes = None,
+    security: Annotated[
+        bool, typer.Option("--security", help="Needed: alerts open all other incidents.")
+    ] = False,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    output: As = Output.TEXT,
+) -> None:
+    """Open a security incident by hand; nothing is healed any more where it locks."""
+    from receiver.cli.client import connect
+    from receiver.terminal import screen
+
+    if not security:
+        raise typer.BadParameter("only security incidents are opened by hand", param_hint="--security")
+    body = {"title": title, "reason": reason, "scopes": scope or []}
+    found = connect(url, token_file).post("/incidents", body)
+    if output is Output.JSON:
+        return screen.print_json(found)
+    screen.out().print(screen.plain(f"security incident {found.get('id')} is open, and its lock is set"))
+    return None
+
+
+@app.command(epilog=examples('stanch incidents secure 17 --reason "a miner runs in it"'))
+def secure(
+    incident: IncidentId,
+    reason: Reason,
+    scope: Scopes = None,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    output: As = Output.TEXT,
+) -> None:
+    """Turn an incident into a security incident: nothing is healed any more where it locks."""
+    told = f"incident {incident} is a security incident now, and its lock is set"
+    _tell(incident, "secure", reason, told, Call(url, token_file, output), scopes=scope or [])
+
+
+@app.command(epilog=examples('stanch incidents release 17 --reason "rebuilt from clean images"'))
+def release(
+    incident: IncidentId,
+    reason: Reason,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    output: As = Output.TEXT,
+) -> None:
+    """Say that a security lock may be lifted; it takes two people, one of them a security lead."""
+    told = f"you would release incident {incident}; it takes two, one of them a security lead"
+    _tell(incident, "release", reason, told, Call(url, token_file, output))
+
+
 @app.command(epilog=examples('stanch incidents severity 17 P2 --reason "one region only"'))
 def severity(
     incident: IncidentId,
@@ -187,7 +254,7 @@ def watch(
             return
 
 
-def _tell(incident: int, what: str, reason: str | None, told: str, call: Call, **more: str) -> None:
+def _tell(incident: int, what: str, reason: str | None, told: str, call: Call, **more: object) -> None:
     from receiver.cli.client import connect
     from receiver.terminal import screen
 

@@ -31,6 +31,45 @@ class Opened:
 
 
 @dataclass(frozen=True)
+class TurnedSecurity:
+    """It is a security incident: from this commit on no write to its scopes begins, but to isolate.
+
+    ``in_flight`` are the plans of which a write to them was under way. ``by`` is a person or a policy.
+    """
+
+    reason: str
+    scopes: tuple[str, ...]
+    by: str
+    in_flight: tuple[str, ...] = ()
+    event: Literal["TurnedSecurity"] = "TurnedSecurity"
+
+
+@dataclass(frozen=True)
+class LockInForce:
+    """Whatever was under way when it was locked has ended: what happens in its scopes now is not ours."""
+
+    event: Literal["LockInForce"] = "LockInForce"
+
+
+@dataclass(frozen=True)
+class ReleaseGiven:
+    """One of the two people who lift a security lock said yes; ``lead`` is whether a security lead did."""
+
+    by: str
+    lead: bool
+    reason: str
+    event: Literal["ReleaseGiven"] = "ReleaseGiven"
+
+
+@dataclass(frozen=True)
+class SecurityReleased:
+    """Two people, one of them a security lead, lifted the lock; it is an incident like others again."""
+
+    by: tuple[str, ...]
+    event: Literal["SecurityReleased"] = "SecurityReleased"
+
+
+@dataclass(frozen=True)
 class AlertFired:
     """An alert of this incident fires; the earliest start told so far."""
 
@@ -537,6 +576,10 @@ PlanEvent = (
 Event = (
     PlanEvent
     | Opened
+    | TurnedSecurity
+    | LockInForce
+    | ReleaseGiven
+    | SecurityReleased
     | AlertFired
     | AlertResolved
     | AlertHeld

@@ -67,6 +67,16 @@ IN_FLIGHT = frozenset(
     }
 )
 # A plan in one of these is over; another may be looked for.
+# It would be carried out, or carried on, once people say yes.
+WAITING = frozenset(
+    {
+        PlanState.PLANNED,
+        PlanState.AWAITING,
+        PlanState.SUSPENDED,
+        PlanState.EXPIRED,
+        PlanState.APPROVED,
+    }
+)
 OVER = frozenset(
     {
         PlanState.VERIFIED,
@@ -133,6 +143,25 @@ class PlanProgress:
 
 
 @dataclass(frozen=True)
+class Lockdown:
+    """A security incident's lock: what it covers, whether anything of ours is still under way there, and who
+    would lift it.
+    """
+
+    reason: str
+    scopes: tuple[str, ...]
+    since: datetime
+    in_force_at: datetime | None = None
+    # Who said that it may be lifted, each with whether they are a security lead.
+    releases: tuple[tuple[str, bool], ...] = ()
+
+    @property
+    def may_lift(self) -> bool:
+        """Whether two different people said so, one of them a security lead."""
+        return len({name for name, _ in self.releases}) >= 2 and any(lead for _, lead in self.releases)
+
+
+@dataclass(frozen=True)
 class Incident:
     """Everything that deciding about an incident may use, and nothing that moves by itself."""
 
@@ -167,6 +196,7 @@ class Incident:
     held: Mapping[str, datetime] = field(default_factory=dict)
     stale: str | None = None
     quiet_since: datetime | None = None
+    lockdown: Lockdown | None = None
     last_seq: int = 0
 
     @property
@@ -201,6 +231,8 @@ def apply(incident: Incident, recorded: ev.Recorded) -> Incident:
     match event:
         case ev.Opened():
             return replace(incident, key=event.key, title=event.title, labels=event.labels, opened_at=at)
+        case ev.TurnedSecurity() | ev.LockInForce() | ev.ReleaseGiven() | ev.SecurityReleased():
+            return _locked_down(incident, event, at)
         case ev.AlertFired():
             return _fired(incident, event, at)
         case ev.AlertResolved():
@@ -493,6 +525,33 @@ def _classified(incident: Incident, event: ev.Classified, at: datetime) -> Incid
     if event.severity is incident.severity:
         return replace(incident, lower_since=None, downgrade_proposed=None)
     return replace(incident, lower_since=incident.lower_since or at, lower_to=event.severity)
+
+
+def _locked_down(
+    incident: Incident,
+    event: ev.TurnedSecurity | ev.LockInForce | ev.ReleaseGiven | ev.SecurityReleased,
+    at: datetime,
+) -> Incident:
+    lockdown = incident.lockdown
+    match event:
+        case ev.TurnedSecurity():
+            scopes = event.scopes if lockdown is None else (*lockdown.scopes, *event.scopes)
+            found = Lockdown(event.reason, tuple(dict.fromkeys(scopes)), at)
+            # Playbook S-7: pages like a P0 until a security lead lowers it.
+            return replace(
+                incident, lockdown=found, severity=Severity.P0, lower_since=None, downgrade_proposed=None
+            )
+        case ev.LockInForce():
+            return replace(incident, lockdown=replace(lockdown, in_force_at=at) if lockdown else None)
+        case ev.ReleaseGiven():
+            if lockdown is None:
+                return incident
+            releases = (*lockdown.releases, (event.by, event.lead))
+            return replace(incident, lockdown=replace(lockdown, releases=releases))
+        case ev.SecurityReleased():
+            return replace(incident, lockdown=None)
+        case _:
+            assert_never(event)
 
 
 _SNAPSHOT: TypeAdapter[Incident] = TypeAdapter(Incident)

@@ -35,11 +35,10 @@ from receiver.pipeline.steps import Result
 from receiver.pipeline.world import World
 from receiver.policy.approval import approve_again
 from receiver.policy.recovery import CannotTell, Happened, NotYet, what_happened
-from receiver.store import claims, effects
+from receiver.store import claims, effects, locks
 from receiver.store.claims import Fenced
 from receiver.store.effects import Intent
 from receiver.store.engine import pass_gate
-from receiver.store.switches import locks_over
 
 log = structlog.get_logger(__name__)
 
@@ -387,7 +386,7 @@ async def _fence(
         return await _not_done(
             world, claim, intent, f"not seen since it was sent; {reason}", look_again=False
         )
-    locked = await world.store.read(lambda tx: locks_over(tx, plan.target))
+    locked = await world.store.read(lambda tx: locks.over(tx, plan))
     step = intent.request
     if locked or not isinstance(step, PatchStep):
         # Not even an annotation may be written there, or nothing can carry one: look again once the request

@@ -28,7 +28,7 @@ from receiver.policy.guards import Availability, InsideFacts, OutsideFacts, Owne
 from receiver.policy.model import Budget, Policy
 from receiver.probes import owners
 from receiver.probes.bounds import bounded
-from receiver.store import effects, switches
+from receiver.store import effects, locks, switches
 
 FAILED_WINDOW = timedelta(hours=24)
 
@@ -93,7 +93,7 @@ def inside_facts(tx: Connection, world: World, plan: Plan, plan_id: str | None) 
     holder = effects.target_holder(tx, plan.target.key)
     return InsideFacts(
         paused=switches.paused(tx, plan.policy),
-        security_locks=switches.locks_over(tx, plan.target),
+        security_locks=locks.over(tx, plan),
         runs_on_target=effects.runs_since(
             tx, since=now - per_target.per, target=plan.target.key, besides=plan_id
         ),

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from receiver.clients.prometheus import Points, Prometheus
 from receiver.domain.errors import PermanentError, TemporaryError
-from receiver.policy.expressions import Truth, evaluate
+from receiver.policy.expressions import Truth, evaluate, names_in
+from receiver.policy.model import Policy
 from receiver.policy.verification import Point
 
+# Asking for one moment: the step does not matter, and must not be zero.
+ONE_STEP = timedelta(minutes=1)
 # Over this long a trend is told; shorter ones are noise.
 TREND = timedelta(minutes=1)
 
@@ -49,6 +52,20 @@ async def measure(
         series={name: answer for name, answer in answers if not isinstance(answer, str)},
         missing={name: answer for name, answer in answers if isinstance(answer, str)},
     )
+
+
+async def measure_now(
+    prometheus: Prometheus, policy: Policy, conditions: Iterable[str], now: datetime
+) -> Measured:
+    """The policy's queries that these conditions name, as they are now."""
+    asked = {name for condition in conditions for name in names_in(condition)}
+    queries = {name: query for name, query in policy.queries.items() if name in asked}
+    return await measure(prometheus, queries, start=now, end=now, step=ONE_STEP)
+
+
+def latest(measured: Measured, now: datetime) -> Mapping[str, float | None]:
+    """What was measured now, None where there is no data."""
+    return points_of(measured, start=now, end=now, step=ONE_STEP)[0][1]
 
 
 def points_of(measured: Measured, *, start: datetime, end: datetime, step: timedelta) -> list[Point]:

@@ -7,6 +7,7 @@ what to do.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,18 +17,21 @@ from receiver.clients.cluster import marker_of
 from receiver.domain import events as ev
 from receiver.domain.errors import Conflict, NotAllowed, Unavailable
 from receiver.domain.incidents import IN_FLIGHT, Incident, PlanProgress, PlanState
+from receiver.domain.locks import widest
 from receiver.domain.plans import Receipt
 from receiver.domain.severity import Severity
 from receiver.pipeline.recording import record
 from receiver.pipeline.world import World
 from receiver.policy.approval import Answer, Identity, approve, may_approve
-from receiver.store import claims, effects, switches, timeline
+from receiver.store import claims, effects, locks, switches, timeline
 from receiver.store.effects import StoredPlan
 from receiver.store.engine import pass_gate
 from receiver.store.timeline import Locked
 
 # Who may do what beside approving, where a plan's own rule does not say it.
 RESPONDERS = frozenset({"oncall", "sre", "sre-lead", "incident-commander"})
+# The name in Approvers files of who leads security incidents.
+SECURITY_LEAD = "security-lead"
 
 
 @dataclass(frozen=True)
@@ -244,9 +248,17 @@ async def set_severity(
     """A person's word on how bad it is: the way down that a proposed downgrade asks for."""
     if not reason.strip():
         raise Conflict("changing the severity needs a reason")
-    return await _say(
-        world, incident_id, who, lambda held: (ev.SeveritySet(severity, who.name, reason[:2000]),)
-    )
+
+    def events(held: Locked) -> tuple[ev.Event, ...]:
+        if held.incident.lockdown is not None:
+            # Playbook S-7: a security incident is a P1 at least, and only its lead lowers it.
+            if not security_leads(world) & set(who.groups):
+                raise NotAllowed("only a security lead changes the severity of a security incident")
+            if Severity.P1.worse_than(severity):
+                raise Conflict("a security incident is a P1 at least")
+        return (ev.SeveritySet(severity, who.name, reason[:2000]),)
+
+    return await _say(world, incident_id, who, events)
 
 
 async def close(world: World, incident_id: int, who: Identity, *, cause: str) -> Incident:
@@ -256,6 +268,8 @@ async def close(world: World, incident_id: int, who: Identity, *, cause: str) ->
 
     def events(held: Locked) -> tuple[ev.Event, ...]:
         incident = held.incident
+        if incident.lockdown is not None:
+            raise Conflict(f"it is a security incident: stanch incidents release {incident_id} comes first")
         progress = incident.plan
         if progress is not None and progress.state in IN_FLIGHT:
             raise Conflict(f"{progress.plan_id} is {progress.state.value}; its verdict comes first")
@@ -267,6 +281,91 @@ async def close(world: World, incident_id: int, who: Identity, *, cause: str) ->
     return await _say(world, incident_id, who, events)
 
 
+def security_leads(world: World) -> frozenset[str]:
+    """The groups behind the approver `security-lead`, or the group of that name."""
+    return frozenset(world.loaded.policies.groups.get(SECURITY_LEAD, (SECURITY_LEAD,)))
+
+
+def security_readers(world: World) -> frozenset[str]:
+    """The groups that may read what a security incident is about: its leads, and the approver `security`."""
+    return security_leads(world) | frozenset(world.loaded.policies.groups.get("security", ("security",)))
+
+
+async def secure(
+    world: World, incident_id: int, who: Identity, *, reason: str, scopes: tuple[str, ...] = ()
+) -> Incident:
+    """Turn an incident into a security incident; without scopes the namespaces of its alerts are locked."""
+    if not reason.strip():
+        raise Conflict("turning it into a security incident needs a reason")
+
+    def body(tx: Connection) -> Incident:
+        pass_gate(tx)
+        held = timeline.lock(tx, incident_id)
+        incident = held.incident
+        _must_act(world, who)
+        if not incident.open:
+            raise Conflict(f"incident {incident_id} is resolved")
+        if incident.lockdown is not None and not set(scopes) - set(incident.lockdown.scopes):
+            raise Conflict(f"incident {incident_id} is a security incident already")
+        wanted = scopes or widest([alert.labels for alert in incident.alerts.values()])
+        event = ev.TurnedSecurity(reason[:2000], wanted, who.name, locks.in_flight(tx, wanted))
+        return record(world, tx, held, (event,), actor=who.name, due_at=world.clock.now()).incident
+
+    return await world.store.write(body)
+
+
+async def open_security(
+    world: World, who: Identity, *, title: str, reason: str, scopes: tuple[str, ...]
+) -> Incident:
+    """A security incident that no alert tells of."""
+    if not title.strip() or not reason.strip():
+        raise Conflict("a security incident needs a title and a reason")
+    if not scopes:
+        raise Conflict("say what is locked: namespace/NAME, node/NAME, Deployment/NAMESPACE/NAME or cluster")
+
+    def body(tx: Connection) -> Incident:
+        pass_gate(tx)
+        _must_act(world, who)
+        now = world.clock.now()
+        key = f"hand/{uuid.uuid4()}"
+        held = timeline.open_incident(tx, key=key, title=title[:200], at=now)
+        assert held is not None
+        opened = ev.Opened(key, title[:200], {})
+        locked = ev.TurnedSecurity(reason[:2000], scopes, who.name, locks.in_flight(tx, scopes))
+        return record(world, tx, held, (opened, locked), actor=who.name, due_at=now).incident
+
+    return await world.store.write(body)
+
+
+async def release(world: World, incident_id: int, who: Identity, *, reason: str) -> Incident:
+    """One person's yes to lifting a security lock: it takes two, one of them a security lead."""
+    if not reason.strip():
+        raise Conflict("releasing needs a reason")
+
+    def body(tx: Connection) -> Incident:
+        pass_gate(tx)
+        held = timeline.lock(tx, incident_id)
+        lockdown = held.incident.lockdown
+        _must_act(world, who)
+        if lockdown is None:
+            raise Conflict(f"incident {incident_id} is no security incident")
+        if who.name in {name for name, _ in lockdown.releases}:
+            raise Conflict(f"{who.name} said so already; it takes a second person")
+        lead = bool(security_leads(world) & set(who.groups))
+        if not lead and lockdown.releases and not any(lead for _, lead in lockdown.releases):
+            raise NotAllowed("one of the two must be a security lead")
+        event = ev.ReleaseGiven(who.name, lead, reason[:2000])
+        return record(world, tx, held, (event,), actor=who.name, due_at=world.clock.now()).incident
+
+    return await world.store.write(body)
+
+
+def _must_act(world: World, who: Identity) -> None:
+    allowed = RESPONDERS | security_leads(world)
+    if not allowed & set(who.groups):
+        raise NotAllowed(f"{who.name} is in none of {', '.join(sorted(allowed))}")
+
+
 async def _say(
     world: World, incident_id: int, who: Identity, events: Callable[[Locked], tuple[ev.Event, ...]]
 ) -> Incident:
@@ -275,8 +374,7 @@ async def _say(
         held = timeline.lock(tx, incident_id)
         if not held.incident.open:
             raise Conflict(f"incident {incident_id} is resolved")
-        if not RESPONDERS & set(who.groups):
-            raise NotAllowed(f"{who.name} is in none of {', '.join(sorted(RESPONDERS))}")
+        _must_act(world, who)
         return record(world, tx, held, events(held), actor=who.name, due_at=world.clock.now()).incident
 
     return await world.store.write(body)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -19,8 +18,8 @@ from receiver.domain.incidents import Incident
 from receiver.domain.plans import Draft, NotApplicable, ObjectRef, Plan, cure_of
 from receiver.domain.pointers import pointed_at
 from receiver.pipeline.facts import Gathered, diff_of, gather, inside_facts
-from receiver.pipeline.measuring import Measured, measure, points_of
-from receiver.pipeline.steps import LOOK_BACK_STEP, Result, evidence_of
+from receiver.pipeline.measuring import Measured, latest, measure_now
+from receiver.pipeline.steps import Result, evidence_of
 from receiver.pipeline.world import World
 from receiver.policy.expressions import Truth, names_in
 from receiver.policy.freezes import in_force
@@ -60,8 +59,9 @@ async def look_for_cure(
         if isinstance(fits.target, NotApplicable):
             rejected.append(f"policy {fits.policy.name}: {fits.target.reason}")
             continue
-        measured = await _measured(world, fits.policy, now)
-        known = {**points_of(measured, start=now, end=now, step=LOOK_BACK_STEP)[0][1], **facts}
+        conditions = [candidate.when for candidate in fits.policy.candidates if candidate.when]
+        measured = await measure_now(world.prometheus, fits.policy, conditions, now)
+        known = {**latest(measured, now), **facts}
         for candidate in fits.policy.candidates:
             answer = await _consider(world, incident, fits.policy, candidate, fits.target, known, tried)
             if isinstance(answer, str):
@@ -77,13 +77,6 @@ async def look_for_cure(
             guards = tuple(f"{verdict.guard}: {verdict.observed}" for verdict in passed)
             return Proposal(plan, gathered, guards, tuple(rejected))
     return tuple(rejected) or ("no policy has a candidate",)
-
-
-async def _measured(world: World, policy: Policy, now: datetime) -> Measured:
-    """The queries that conditions of its candidates name, as they are now."""
-    asked = {name for candidate in policy.candidates if candidate.when for name in names_in(candidate.when)}
-    queries = {name: query for name, query in policy.queries.items() if name in asked}
-    return await measure(world.prometheus, queries, start=now, end=now, step=LOOK_BACK_STEP)
 
 
 def _unanswered(candidate: Candidate, measured: Measured) -> str:

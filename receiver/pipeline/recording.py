@@ -9,11 +9,13 @@ from sqlalchemy import Connection
 
 from receiver.announce.messages import as_json, messages
 from receiver.domain import events as ev
-from receiver.domain.incidents import OVER, PlanProgress, PlanState
+from receiver.domain.incidents import OVER, WAITING, PlanProgress, PlanState
+from receiver.domain.locks import RESTRICTED
 from receiver.domain.outcomes import Outcome, outcome_of
 from receiver.domain.plans import Plan
 from receiver.pipeline.world import World
-from receiver.store import effects, mitigations, outbox, timeline
+from receiver.policy.next_step import cancelled
+from receiver.store import effects, locks, mitigations, outbox, timeline
 from receiver.store.timeline import Locked
 
 # After these the target is free for the next candidate; an unknown effect keeps it.
@@ -55,6 +57,11 @@ def record(
     if events and progress is not None and progress.state in OVER:
         # Settled by a person, closed, or over for any other reason: nothing of it is under way.
         effects.free_target(tx, progress.plan_id)
+    for event in events:
+        if isinstance(event, ev.TurnedSecurity):
+            _lock_down(world, tx, held, event)
+        elif isinstance(event, ev.SecurityReleased):
+            locks.lift(tx, held.incident.id, at=now)
     incident = held.incident
     if (
         plan is None
@@ -72,6 +79,21 @@ def record(
                     key = f"{cause}/{name}"
                     outbox.post(tx, key=key, destination=name, incident_id=incident.id, body=body, at=now)
     return held
+
+
+def _lock_down(world: World, tx: Connection, held: Locked, event: ev.TurnedSecurity) -> None:
+    """No write to its scopes begins from here on, and what waited to be one is cancelled with the reason."""
+    now = world.clock.now()
+    mine = held.incident.id
+    locks.lock(tx, mine, event.scopes, reason=event.reason, at=now)
+    for stored in locks.waiting(tx, event.scopes):
+        if stored.plan.incident_id == mine:
+            continue
+        other = timeline.lock(tx, stored.plan.incident_id)
+        progress = other.incident.plan
+        if progress is not None and progress.plan_id == stored.plan_id and progress.state in WAITING:
+            reason = f"a security lock covers {stored.plan.target}: {RESTRICTED} {mine}"
+            record(world, tx, other, (cancelled(progress, reason),), actor=world.owner, due_at=now)
 
 
 def tell(world: World, tx: Connection, body: Mapping[str, object], *, key: str) -> None:

@@ -17,20 +17,22 @@ from receiver.domain.incidents import Incident
 from receiver.domain.plans import NotApplicable, ObjectRef, Plan, Receipt
 from receiver.domain.remediation import Evidence, Placement
 from receiver.domain.rollouts import first_bad_sample
-from receiver.pipeline.measuring import health, measure, points_of
+from receiver.pipeline.measuring import ONE_STEP, health, latest, measure, measure_now, points_of
 from receiver.pipeline.world import World
 from receiver.policy.classification import Judgement, classify
 from receiver.policy.expressions import Truth, evaluate, names_in
 from receiver.policy.grading import graded
 from receiver.policy.handing_over import handed_over
-from receiver.policy.matching import applicable, policy_watching
+from receiver.policy.matching import Applicable, applicable, policy_watching
 from receiver.policy.model import Policy, ProbeUse
-from receiver.policy.next_step import DEFAULT_MONITOR, RECLASSIFY, after_verdict
+from receiver.policy.next_step import DEFAULT_MONITOR, LOCK_AGAIN, RECLASSIFY, after_verdict
+from receiver.policy.signs import asked_for, turned
 from receiver.policy.verification import Outcome, holds_through, judge, monitoring_window, thinned
 from receiver.probes import catalogue as probes
+from receiver.store import locks
 
 LOOK_BACK = timedelta(hours=3)
-LOOK_BACK_STEP = timedelta(minutes=1)
+LOOK_BACK_STEP = ONE_STEP
 SETTLE_EVERY = timedelta(seconds=5)
 QUIET_EVERY = timedelta(seconds=30)
 _WORSE = (Placement.IN_PLACE, Placement.NOT_YET, Placement.FAILED)
@@ -98,9 +100,24 @@ async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[
     text = canonical(plain)
     shown = plain if len(text) < 8000 else {"too large to show": sorted(facts)}
     diagnosed = ev.Diagnosed(facts=shown, missing=missing, facts_hash="")
-    firing = (alert.labels for alert in incident.alerts.values() if alert.firing)
+    firing = [alert.labels for alert in incident.alerts.values() if alert.firing]
+    attacked = turned(found_policies, await _values(world, found_policies, facts, now), firing)
+    if attacked is not None:
+        return Result((diagnosed, attacked)), facts
     handover = handed_over((fits.policy for fits in found_policies), facts, firing)
     return Result((diagnosed,) if handover is None else (diagnosed, handover)), facts
+
+
+async def _values(
+    world: World, found: list[Applicable], facts: dict[str, Any], now: datetime
+) -> dict[str, dict[str, Any]]:
+    """The facts and what the policy's signs ask for, by its name."""
+    values: dict[str, dict[str, Any]] = {}
+    for fits in found:
+        if fits.policy.security:
+            measured = await measure_now(world.prometheus, fits.policy, asked_for(fits.policy), now)
+            values[fits.policy.name] = {**latest(measured, now), **facts}
+    return values
 
 
 async def settle_step(world: World, incident: Incident, plan: Plan) -> Result:
@@ -194,6 +211,16 @@ async def quiet_step(world: World, incident: Incident, plan: Plan | None) -> Res
     if until is not None or incident.stale != reason:
         return Result((ev.MonitoringInterrupted(reason),), again_at=again)
     return Result((), again_at=again)
+
+
+async def hold_lock_step(world: World, incident: Incident) -> Result:
+    """See whether anything of ours is still under way where this incident locks."""
+    lockdown = incident.lockdown
+    assert lockdown is not None
+    left = await world.store.read(lambda tx: locks.in_flight(tx, lockdown.scopes))
+    if left:
+        return Result((), again_at=world.clock.now() + LOCK_AGAIN)
+    return Result((ev.LockInForce(),))
 
 
 async def evidence_of(world: World, policy: Policy, incident: Incident, now: datetime) -> Evidence:

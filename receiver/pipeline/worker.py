@@ -26,13 +26,22 @@ from receiver.pipeline.counters import Counters
 from receiver.pipeline.execution import execute_step, recover_step, undo_step
 from receiver.pipeline.proposal import Proposal, look_for_cure, planned, review
 from receiver.pipeline.recording import record
-from receiver.pipeline.steps import Result, classify_step, diagnose_step, judge_step, quiet_step, settle_step
+from receiver.pipeline.steps import (
+    Result,
+    classify_step,
+    diagnose_step,
+    hold_lock_step,
+    judge_step,
+    quiet_step,
+    settle_step,
+)
 from receiver.pipeline.world import World
 from receiver.policy import next_step as steps
 from receiver.policy.model import Mode
 from receiver.policy.next_step import Next, Record, Rest, next_step
-from receiver.store import claims, effects, timeline
+from receiver.store import claims, effects, locks, timeline
 from receiver.store.claims import Fenced
+from receiver.store.engine import pass_gate
 
 log = structlog.get_logger(__name__)
 
@@ -280,6 +289,8 @@ class Worker:
                 result = await judge_step(world, incident, _needed(plan))
             case steps.CheckQuiet():
                 result = await quiet_step(world, incident, plan)
+            case steps.HoldLock():
+                result = await hold_lock_step(world, incident)
             case Rest() | Record():
                 raise AssertionError("rests and records are handled where they are decided")
         return await self._after(claim, todo, result, moved=claim.incident.last_seq != incident.last_seq)
@@ -335,12 +346,16 @@ class Worker:
         facts = claim.facts
 
         def body(tx: Connection) -> Next | None:
+            if any(isinstance(event, ev.TurnedSecurity) for event in events):
+                # No write may begin between looking who is under way and the lock.
+                pass_gate(tx)
             held = claims.reclaim(tx, claim.held)
             before = held.incident.last_seq
             if before != claim.incident.last_seq:
                 # A signal came meanwhile: everything may have to be looked at again.
                 claim.looked = frozenset()
             found = events if proposal is None else planned(tx, self._world, proposal)
+            found = tuple(_with_those_in_flight(tx, event) for event in found)
             if any(isinstance(event, ev.Diagnosed) for event in found) and facts is not None:
                 found = _with_facts(tx, found, facts, self._world)
             return self._decide(tx, claim, held, found)
@@ -393,6 +408,12 @@ class Worker:
         if plan_id not in self._plans:
             self._plans[plan_id] = effects.load_plan(tx, plan_id).plan
         return self._plans[plan_id]
+
+
+def _with_those_in_flight(tx: Connection, event: ev.Event) -> ev.Event:
+    if not isinstance(event, ev.TurnedSecurity):
+        return event
+    return replace(event, in_flight=locks.in_flight(tx, event.scopes))
 
 
 def _with_facts(

@@ -199,6 +199,13 @@ def _candidates(policy: Policy) -> tuple[str, ...]:
     )
 
 
+def _signs(policy: Policy) -> tuple[str, ...]:
+    return tuple(
+        sign.sign + (f" when {sign.when}" if sign.when else "") + f" ({sign.scope})"
+        for sign in policy.security
+    )
+
+
 _FACETS: tuple[tuple[str, Callable[[Policy], Any], Weigh], ...] = (
     ("mode", lambda policy: policy.mode, _mode),
     ("match.alerts", lambda policy: frozenset(str(one) for one in policy.match.matchers), _other),
@@ -222,6 +229,7 @@ _FACETS: tuple[tuple[str, Callable[[Policy], Any], Weigh], ...] = (
     ),
     ("diagnose.deadline", lambda policy: policy.probe_deadline, _other),
     ("propose", _candidates, _other),
+    ("security", _signs, _other),
     ("handover", lambda policy: tuple(one.item for one in policy.handover), _other),
     ("guard.perTarget", lambda policy: policy.guards.per_target, _more_often),
     ("guard.perPolicy", lambda policy: policy.guards.per_policy, _more_often),

@@ -14,7 +14,7 @@ from enum import StrEnum
 from receiver.domain.plans import Risk, UndoWhen
 from receiver.domain.severity import Severity
 from receiver.policy.matching import API_VERSIONS
-from receiver.policy.model import Mode
+from receiver.policy.model import Mode, Scope
 from receiver.policy.vocabulary import Suggested
 
 
@@ -149,6 +149,21 @@ _DIAGNOSE = table(
         Key("probe", Form.TEXT, "Which probe.", needed=True, suggests=Suggested.PROBE),
         Key("connection", Form.TEXT, "Which database, for a probe that looks at one."),
     ),
+)
+_SECURITY = table(
+    "security",
+    "Signs of an attack. Where one is there, nothing is healed any more: its scope is locked, what waits for "
+    "approval there is cancelled, and people isolate, keep evidence and release it.",
+    Key("sign", Form.TEXT, "What is seen, in one short sentence; at most 160 characters.", needed=True),
+    Key("when", Form.CEL, "A condition over the facts, the queries and `labels`; unknown is no.", "always"),
+    Key(
+        "scope",
+        Form.WORD,
+        "What is locked; more where it cannot be told whose the alert is.",
+        "namespace",
+        words=tuple(scope.value for scope in Scope),
+    ),
+    form=Form.LIST,
 )
 _PROPOSE = table(
     "propose",
@@ -300,6 +315,7 @@ POLICY = (
     ),
     _CLASSIFY,
     _DIAGNOSE,
+    _SECURITY,
     _PROPOSE,
     _HANDOVER,
     _GUARD,

@@ -131,6 +131,23 @@ class Handover:
     shows: tuple[str, ...] = ()
 
 
+class Scope(StrEnum):
+    """How much a security incident locks."""
+
+    WORKLOAD = "workload"
+    NAMESPACE = "namespace"
+    CLUSTER = "cluster"
+
+
+@dataclass(frozen=True)
+class SecuritySign:
+    """What makes an incident of this policy a security incident; without a condition each of them is one."""
+
+    sign: str
+    when: str | None = None
+    scope: Scope = Scope.NAMESPACE
+
+
 @dataclass(frozen=True)
 class Budget:
     """At most ``count`` runs in any window of ``per``."""
@@ -184,6 +201,7 @@ class Policy:
     runbook: str = ""
     file: str = ""
     handover: tuple[Handover, ...] = ()
+    security: tuple[SecuritySign, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from receiver.domain import events as ev
-from receiver.domain.incidents import Incident, PlanProgress, PlanState
+from receiver.domain.incidents import WAITING, Incident, Lockdown, PlanProgress, PlanState
 from receiver.domain.plans import Plan, UndoWhen
 from receiver.domain.severity import Severity
 from receiver.policy.approval import approve_by_rule, ask_again_after, asked_in
@@ -24,6 +24,8 @@ LOOK_AGAIN = timedelta(minutes=1)
 REVIEW = timedelta(seconds=60)
 # A plan that keeps going stale means somebody is working there; stop and say so.
 VOIDS_ALLOWED = 5
+# How often it is asked whether what was under way when a lock was set has ended.
+LOCK_AGAIN = timedelta(seconds=5)
 ALERT_SHOULD_END = timedelta(minutes=15)
 DEFAULT_MONITOR = timedelta(minutes=15)
 
@@ -95,6 +97,11 @@ class CheckQuiet:
     """Nothing fires: see whether the metrics agree."""
 
 
+@dataclass(frozen=True)
+class HoldLock:
+    """A security lock is asked for: see whether anything of ours is still under way in its scopes."""
+
+
 Next = (
     Rest
     | Record
@@ -108,6 +115,7 @@ Next = (
     | Settle
     | Judge
     | CheckQuiet
+    | HoldLock
 )
 
 
@@ -150,6 +158,8 @@ def _next(
         # Its mitigation has expired and is put back: nothing else of it is looked at.
         found = _of_plan(incident, progress, plan, policy_hash, looked, now, storm)
         return found or Rest(None, "it is resolved")
+    if incident.lockdown is not None and incident.open:
+        return _locked_down(incident, incident.lockdown, plan, looked, now)
     due = _passed(incident.classified_at, RECLASSIFY, now)
     if incident.firing and due and Classify not in looked:
         return Classify()
@@ -163,6 +173,25 @@ def _next(
     if isinstance(found, Rest) and incident.firing:
         return Rest(_sooner(found.until, max(now, incident.classified_at or now) + RECLASSIFY), found.why)
     return found
+
+
+def _locked_down(
+    incident: Incident, lockdown: Lockdown, plan: Plan | None, looked: frozenset[type], now: datetime
+) -> Next:
+    """A security incident: what is under way is seen to its end; nothing is begun, nothing resolved."""
+    progress = incident.plan
+    if progress is not None and progress.state in WAITING:
+        return Record((cancelled(progress, "it is a security incident: only isolation is allowed"),))
+    if progress is not None and plan is not None:
+        if progress.state is PlanState.EXECUTED and Settle not in looked:
+            return Settle()
+        if progress.state is PlanState.WATCHED and Judge not in looked:
+            return Judge()
+    if lockdown.in_force_at is None:
+        return HoldLock() if HoldLock not in looked else Rest(now + LOCK_AGAIN, "for what is under way")
+    if lockdown.may_lift:
+        return Record((ev.SecurityReleased(tuple(dict.fromkeys(name for name, _ in lockdown.releases))),))
+    return Rest(None, "a security incident: people isolate, preserve and release it")
 
 
 def _of_plan(
@@ -198,9 +227,7 @@ def _of_plan(
         case PlanState.APPROVED:
             if progress.execute_before is not None and now >= progress.execute_before:
                 reason = "it was not started in the time its approval gave"
-                if progress.receipts:
-                    return Record((ev.StepPassedOver(progress.plan_id, progress.step, reason, last=True),))
-                return Record((ev.PlanVoided(progress.plan_id, reason),))
+                return Record((cancelled(progress, reason),))
             if progress.retry_at is not None and now < progress.retry_at:
                 return Rest(progress.retry_at, "to ask the guards again")
             return Execute()
@@ -337,6 +364,13 @@ def after_verdict(incident: Incident, plan: Plan, outcome: Outcome) -> tuple[ev.
             ev.Escalated(f"{progress.plan_id}: {words}; a person decides about the undo"),
         )
     return (ev.Escalated(f"{progress.plan_id}: {words}"),)
+
+
+def cancelled(progress: PlanProgress, reason: str) -> ev.Event:
+    """How a plan ends that nobody carries on: what was done of it stays, and is judged."""
+    if progress.receipts:
+        return ev.StepPassedOver(progress.plan_id, progress.step, reason, last=True)
+    return ev.PlanVoided(progress.plan_id, reason)
 
 
 def first_request(

@@ -38,6 +38,8 @@ from receiver.policy.model import (
     Mode,
     Policy,
     ProbeUse,
+    Scope,
+    SecuritySign,
     TargetTemplate,
 )
 from receiver.policy.parameters import wrong_parameters
@@ -49,6 +51,7 @@ SECTIONS = (
     "queries",
     "classify",
     "diagnose",
+    "security",
     "propose",
     "handover",
     "guard",
@@ -160,6 +163,7 @@ def read_policy(document: Document, metadata: Fields, spec: Fields, around: Surr
     _queries(draft, spec.table("queries", needed=True))
     classify = _classify(draft, spec.table("classify", needed=True))
     deadline, probes = _diagnose(draft, spec.having("diagnose").table("diagnose"))
+    security = _security(draft, spec)
     candidates = _propose(draft, spec, target)
     handover = _handover(draft, spec)
     guards = _guard(draft, spec.having("guard").table("guard"))
@@ -187,6 +191,7 @@ def read_policy(document: Document, metadata: Fields, spec: Fields, around: Surr
         runbook=metadata.text("runbook") or "",
         file=document.file,
         handover=handover,
+        security=security,
     )
 
 
@@ -420,6 +425,22 @@ def _diagnose(draft: _Draft, fields: Fields) -> tuple[timedelta, tuple[ProbeUse,
             parameters = {} if connection is None else {"connection": connection}
             probes.append(ProbeUse(called, probe or "", parameters))
     return deadline, tuple(probes)
+
+
+def _security(draft: _Draft, spec: Fields) -> tuple[SecuritySign, ...]:
+    found: list[SecuritySign] = []
+
+    def sign(fields: Fields) -> None:
+        fields.known(("sign", "when", "scope"))
+        samples = {**draft.measured, **draft.facts, "labels": TEXTS}
+        when = _condition(draft, fields, "when", samples, "query or fact", needed=False)
+        scope = fields.word("scope", Scope, Scope.NAMESPACE)
+        found.append(
+            SecuritySign(_sentence(fields, "sign", MAX_ITEM), None if when is None else when[0], scope)
+        )
+
+    each(draft.document, spec.items("security"), "security", sign)
+    return tuple(found)
 
 
 def _propose(draft: _Draft, spec: Fields, target: TargetTemplate) -> tuple[Candidate, ...]:

@@ -278,6 +278,7 @@ security_locks = Table(
     Column("reason", Text, nullable=False),
     Column("at", Double, nullable=False),
     Column("released_at", Double),
+    Column("incident_id", Id),
 )
 
 duties = Table(

@@ -1,23 +1,19 @@
-"""The kill switch and the security locks: what forbids every write from the moment it commits."""
+"""The kill switch: what forbids every write from the moment it commits."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, select
 
-from receiver.domain.plans import ObjectRef
 from receiver.store.engine import insert, pass_gate
-from receiver.store.schema import security_locks, switches
+from receiver.store.schema import switches
 from receiver.store.timeline import seconds
 
 EVERYTHING = "pause"
 
 # Written once: every look of the guards runs these.
 _ON = select(switches).where(switches.c.on).order_by(switches.c.name)
-_LOCKS = select(security_locks.c.reason).where(
-    security_locks.c.released_at.is_(None), security_locks.c.scope.in_(bindparam("scopes", expanding=True))
-)
 
 
 def switch_name(policy: str | None) -> str:
@@ -44,12 +40,6 @@ def paused(tx: Connection, policy: str | None = None) -> tuple[str, ...]:
         for row in rows
         if row.name != "gate" and (policy is None or row.name in wanted)
     )
-
-
-def locks_over(tx: Connection, target: ObjectRef) -> tuple[str, ...]:
-    """The reasons of the security locks whose scope covers this object."""
-    scopes = ["cluster", f"namespace/{target.namespace}", target.key]
-    return tuple(row.reason for row in tx.execute(_LOCKS, {"scopes": scopes}))
 
 
 def _set(tx: Connection, name: str, *, on: bool, by: str, reason: str, at: datetime) -> None:

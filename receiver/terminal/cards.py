@@ -34,6 +34,8 @@ _EVENTS = {
     "EffectUnknown": "bold red",
     "Escalated": "bold magenta",
     "HandedOver": "magenta",
+    "TurnedSecurity": "bold red",
+    "SecurityReleased": "bold green",
 }
 
 
@@ -103,6 +105,14 @@ def incident_card(incident: Document) -> RenderableType:
         _row(grid, "plan", told)
         for objection in _list(progress.get("objections")):
             _row(grid, "objection", plain(objection, "red"))
+    lockdown = _map(incident.get("lockdown"))
+    if lockdown:
+        scopes = ", ".join(str(one) for one in _list(lockdown.get("scopes")))
+        state_of = "in force" if lockdown.get("in_force_at") else "asked for, waiting for what is under way"
+        _row(grid, "security lock", plain(f"{scopes} ({state_of})", "bold red"))
+        _row(grid, "sign", plain(lockdown.get("reason"), lines=True))
+        for said in _list(lockdown.get("releases")):
+            _row(grid, "would release it", plain(said))
     for reason in _list(incident.get("escalated")):
         _row(grid, "a person is needed", plain(reason, "magenta"))
     for number, item in enumerate(_list(incident.get("handover")), start=1):

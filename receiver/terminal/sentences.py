@@ -125,8 +125,23 @@ def _alert(event: Event) -> str:
     return f"{name} fires since {moment(event.get('starts_at'))} ({_labels(labels)})"
 
 
+def _turned_security(event: Event) -> str:
+    flying = _joined(event.get("in_flight"))
+    under_way = f"; under way when it was locked: {flying}" if flying else ""
+    return (
+        f"{event.get('by')}: {event.get('reason')}; nothing is healed any more in "
+        f"{_joined(event.get('scopes'))}{under_way}"
+    )
+
+
 _WORDS: Mapping[str, Callable[[Event], str]] = {
     "Opened": lambda e: str(e.get("title", "")),
+    "TurnedSecurity": _turned_security,
+    "LockInForce": lambda _: "nothing of ours is under way any more where it locks",
+    "ReleaseGiven": lambda e: (
+        f"{e.get('by')}{' (security lead)' if e.get('lead') else ''} would release it: {e.get('reason')}"
+    ),
+    "SecurityReleased": lambda e: f"the lock is lifted, say {_joined(e.get('by'), ' and ')}",
     "AlertFired": _alert,
     "AlertResolved": lambda e: f"an alert ended at {moment(e.get('ends_at'))} ({e.get('how', 'resolved')})",
     "AlertHeld": lambda e: f"whether it still fires cannot be told: {e.get('reason')}",

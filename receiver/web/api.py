@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
 from aiohttp import web
@@ -18,14 +18,13 @@ from receiver.domain.errors import Conflict, NotAllowed, NotFound, PermanentErro
 from receiver.domain.incidents import Incident
 from receiver.domain.severity import Severity
 from receiver.pipeline import people
-from receiver.policy.approval import Identity
 from receiver.store import audit, effects, intake, reading, statistics, timeline
-from receiver.web.keys import PEOPLE, WORLD
-from receiver.web.views import alert_view, incident_view, plan_view, policies_view, recorded_view, tally_view
+from receiver.web import restricted
+from receiver.web.keys import IDENTITY, PEOPLE, WORLD
+from receiver.web.views import plan_view, policies_view, recorded_view, tally_view
 
 log = structlog.get_logger(__name__)
 
-IDENTITY: web.RequestKey[Identity] = web.RequestKey("identity", Identity)
 OPEN = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 MAX_PAGE = 200
 MAX_DAYS = 3650
@@ -64,6 +63,31 @@ class Settlement(Reason):
     """Body of settling an unknown effect."""
 
     done: bool
+
+
+ScopeName = Annotated[
+    str,
+    Field(
+        pattern=r"^(cluster|(namespace|node)/[a-z0-9]([a-z0-9.-]*[a-z0-9])?|[A-Z][A-Za-z]+/[a-z0-9-]+/[a-z0-9.-]+)$",
+        max_length=400,
+    ),
+]
+
+
+class Securing(Reason):
+    """Body of turning an incident into a security incident."""
+
+    scopes: list[ScopeName] = Field(
+        default_factory=list,
+        max_length=50,
+        description="cluster, namespace/N, node/N or Kind/NAMESPACE/N; the alerts' namespaces where empty",
+    )
+
+
+class NewIncident(Securing):
+    """Body of a security incident that no alert tells of."""
+
+    title: str = Field(max_length=200)
 
 
 class NewSeverity(Reason):
@@ -125,7 +149,9 @@ async def list_alerts(request: web.Request) -> web.Response:
     """`GET /api/v1/alerts`."""
     before, limit = _page(request)
     rows = await request.app[WORLD].store.read(lambda tx: intake.list_alerts(tx, before=before, limit=limit))
-    return _items([alert_view(row) for row in rows], rows[-1].id if len(rows) == limit else None)
+    hidden = await restricted.hidden(request)
+    shown = [restricted.alert_shown(row, hidden) for row in rows]
+    return _items(shown, rows[-1].id if len(rows) == limit else None)
 
 
 async def list_incidents(request: web.Request) -> web.Response:
@@ -138,19 +164,23 @@ async def list_incidents(request: web.Request) -> web.Response:
             tx, before=before, limit=limit, only_open=only_open, severity=severity
         )
     )
-    return _items([incident_view(row) for row in rows], rows[-1].id if len(rows) == limit else None)
+    hidden = await restricted.hidden(request)
+    shown = [restricted.incident_shown(row, hidden) for row in rows]
+    return _items(shown, rows[-1].id if len(rows) == limit else None)
 
 
 async def show_incident(request: web.Request) -> web.Response:
     """`GET /api/v1/incidents/{id}`."""
     number = _number(request)
-    return _incident(await request.app[WORLD].store.read(lambda tx: timeline.load(tx, number)))
+    found = await request.app[WORLD].store.read(lambda tx: timeline.load(tx, number))
+    return await _incident(request, found)
 
 
 async def show_timeline(request: web.Request) -> web.Response:
     """`GET /api/v1/incidents/{id}/timeline`, with ``after=SEQ``."""
     number = _number(request)
     after = _integer(request, "after", 0)
+    await restricted.must_see(request, number)
 
     def body(tx: Any) -> Any:
         timeline.load(tx, number)
@@ -194,7 +224,9 @@ async def list_plans(request: web.Request) -> web.Response:
 
     rows = await request.app[WORLD].store.read(body)
     following = effects.plan_number(rows[-1][0].plan_id) if len(rows) == limit else None
-    return _items([plan_view(stored, incident, ()) for stored, incident in rows], following)
+    hidden = await restricted.hidden(request)
+    seen = [(stored, incident) for stored, incident in rows if incident.id not in hidden]
+    return _items([plan_view(stored, incident, ()) for stored, incident in seen], following)
 
 
 async def show_plan(request: web.Request) -> web.Response:
@@ -209,6 +241,7 @@ async def show_plan(request: web.Request) -> web.Response:
         return stored, incident, votes
 
     stored, incident, votes = await request.app[WORLD].store.read(body)
+    await restricted.must_see(request, incident.id)
     return web.json_response(plan_view(stored, incident, votes))
 
 
@@ -236,20 +269,24 @@ async def deny(request: web.Request) -> web.Response:
 
 async def show_target(request: web.Request) -> web.Response:
     """`GET /api/v1/plans/{id}/target`: the live object, for settling."""
-    return web.json_response(await people.show_target(request.app[WORLD], request.match_info["id"]))
+    world, plan_id = request.app[WORLD], request.match_info["id"]
+    stored = await world.store.read(lambda tx: effects.load_plan(tx, plan_id))
+    await restricted.must_see(request, stored.plan.incident_id)
+    return web.json_response(await people.show_target(world, plan_id))
 
 
 async def settle(request: web.Request) -> web.Response:
     """`POST /api/v1/plans/{id}/settle`."""
     body = Settlement.model_validate(await _json(request))
-    return _incident(
+    return await _incident(
+        request,
         await people.settle_effect(
             request.app[WORLD],
             request.match_info["id"],
             request[IDENTITY],
             done=body.done,
             reason=body.reason,
-        )
+        ),
     )
 
 
@@ -265,45 +302,81 @@ async def keep(request: web.Request) -> web.Response:
 
 async def _undo(request: web.Request, *, undo_it: bool) -> web.Response:
     body = Reason.model_validate(await _json(request))
-    return _incident(
+    return await _incident(
+        request,
         await people.decide_undo(
             request.app[WORLD], request.match_info["id"], request[IDENTITY], undo=undo_it, reason=body.reason
-        )
+        ),
     )
 
 
 async def acknowledge(request: web.Request) -> web.Response:
     """`POST /api/v1/incidents/{id}/ack`."""
-    return _incident(await people.acknowledge(request.app[WORLD], _number(request), request[IDENTITY]))
+    return await _incident(
+        request, await people.acknowledge(request.app[WORLD], _number(request), request[IDENTITY])
+    )
 
 
 async def note(request: web.Request) -> web.Response:
     """`POST /api/v1/incidents/{id}/note`."""
     body = Reason.model_validate(await _json(request))
-    return _incident(
-        await people.note(request.app[WORLD], _number(request), request[IDENTITY], text=body.reason)
+    return await _incident(
+        request, await people.note(request.app[WORLD], _number(request), request[IDENTITY], text=body.reason)
     )
 
 
 async def set_severity(request: web.Request) -> web.Response:
     """`POST /api/v1/incidents/{id}/severity`."""
     body = NewSeverity.model_validate(await _json(request))
-    return _incident(
+    return await _incident(
+        request,
         await people.set_severity(
             request.app[WORLD],
             _number(request),
             request[IDENTITY],
             severity=body.severity,
             reason=body.reason,
-        )
+        ),
+    )
+
+
+async def create_incident(request: web.Request) -> web.Response:
+    """`POST /api/v1/incidents`: a security incident that no alert tells of."""
+    body = NewIncident.model_validate(await _json(request))
+    world = request.app[WORLD]
+    return await _incident(
+        request,
+        await people.open_security(
+            world, request[IDENTITY], title=body.title, reason=body.reason, scopes=tuple(body.scopes)
+        ),
+    )
+
+
+async def secure(request: web.Request) -> web.Response:
+    """`POST /api/v1/incidents/{id}/secure`."""
+    body = Securing.model_validate(await _json(request))
+    world, number = request.app[WORLD], _number(request)
+    return await _incident(
+        request,
+        await people.secure(world, number, request[IDENTITY], reason=body.reason, scopes=tuple(body.scopes)),
+    )
+
+
+async def release(request: web.Request) -> web.Response:
+    """`POST /api/v1/incidents/{id}/release`."""
+    body = Reason.model_validate(await _json(request))
+    return await _incident(
+        request,
+        await people.release(request.app[WORLD], _number(request), request[IDENTITY], reason=body.reason),
     )
 
 
 async def close(request: web.Request) -> web.Response:
     """`POST /api/v1/incidents/{id}/close`."""
     body = Reason.model_validate(await _json(request))
-    return _incident(
-        await people.close(request.app[WORLD], _number(request), request[IDENTITY], cause=body.reason)
+    return await _incident(
+        request,
+        await people.close(request.app[WORLD], _number(request), request[IDENTITY], cause=body.reason),
     )
 
 
@@ -328,6 +401,7 @@ async def _pause(request: web.Request, *, on: bool) -> web.Response:
 async def export_audit(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/audit`: the sealed chain as JSON lines, a header line first."""
     store = request.app[WORLD].store
+    await restricted.must_see_all(request)
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     await response.prepare(request)
     head = await store.read(audit.head)
@@ -358,8 +432,8 @@ def _answered(answered: people.Answered) -> web.Response:
     )
 
 
-def _incident(incident: Incident) -> web.Response:
-    return web.json_response(incident_view(incident))
+async def _incident(request: web.Request, found: Incident) -> web.Response:
+    return web.json_response(restricted.incident_shown(found, await restricted.hidden(request)))
 
 
 def _items(items: list[dict[str, Any]], next_cursor: int | None) -> web.Response:

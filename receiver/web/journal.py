@@ -11,11 +11,13 @@ from aiohttp import web
 from receiver.domain.journal import Kept, line_of, moment_of
 from receiver.store import journal
 from receiver.web.keys import WORLD
+from receiver.web.restricted import must_see_all
 
 
 async def export_journal(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/journal`, with ``from=`` and ``to=``: the deliveries that are kept, as JSON lines."""
     since, until = _moment(request, "from"), _moment(request, "to")
+    await must_see_all(request)
     store = request.app[WORLD].store
     # Asked before the answer begins, so that a store that is away is a 503 and not a short journal.
     page = await store.read(_page(0, since, until))

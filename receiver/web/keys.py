@@ -9,6 +9,7 @@ from aiohttp import web
 from receiver.pipeline.counters import Counters
 from receiver.pipeline.intake import Intake
 from receiver.pipeline.world import World
+from receiver.policy.approval import Identity
 from receiver.web.authentication import Authenticator, SenderCredentials
 
 
@@ -26,6 +27,8 @@ class Limits:
     max_body_bytes: int
 
 
+# Who sent a request, once their token was read.
+IDENTITY: web.RequestKey[Identity] = web.RequestKey("identity", Identity)
 WORLD = web.AppKey("world", World)
 INTAKE = web.AppKey("intake", Intake)
 COUNTERS = web.AppKey("counters", Counters)

@@ -38,6 +38,13 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v1/alerts", api.list_alerts, "Alerts, newest first"),
     Route("GET", "/api/v1/journal", journal.export_journal, "Deliveries that are still kept", "JSON lines"),
     Route("GET", "/api/v1/incidents", api.list_incidents, "Incidents, newest first"),
+    Route(
+        "POST",
+        "/api/v1/incidents",
+        api.create_incident,
+        "Open a security incident by hand",
+        body=api.NewIncident,
+    ),
     Route("GET", "/api/v1/incidents/{id}", api.show_incident, "One incident"),
     Route(
         "GET",
@@ -47,6 +54,20 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("POST", "/api/v1/incidents/{id}/ack", api.acknowledge, "Acknowledge"),
     Route("POST", "/api/v1/incidents/{id}/note", api.note, "Write a note into the timeline", body=api.Reason),
+    Route(
+        "POST",
+        "/api/v1/incidents/{id}/secure",
+        api.secure,
+        "Turn it into a security incident",
+        body=api.Securing,
+    ),
+    Route(
+        "POST",
+        "/api/v1/incidents/{id}/release",
+        api.release,
+        "One of two people's yes to lifting its lock",
+        body=api.Reason,
+    ),
     Route("POST", "/api/v1/incidents/{id}/close", api.close, "Close with a cause", body=api.Reason),
     Route(
         "POST", "/api/v1/incidents/{id}/severity", api.set_severity, "Say how bad it is", body=api.NewSeverity

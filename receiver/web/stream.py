@@ -11,6 +11,7 @@ from aiohttp import web
 
 from receiver.store import reading
 from receiver.web.keys import HEALTH, WORLD
+from receiver.web.restricted import hidden
 
 POLL_SECONDS = 0.2
 KEEP_ALIVE_SECONDS = 15.0
@@ -27,8 +28,12 @@ async def events(request: web.Request) -> web.StreamResponse:
     try:
         while not request.app[HEALTH].draining:
             found = await store.read(_after(after))
+            # Asked anew for each batch: an incident may be locked, and released, while somebody listens.
+            unseen = await hidden(request) if found else frozenset()
             for event in found:
                 after = event.id
+                if event.incident_id in unseen:
+                    continue
                 data = {
                     "incident": event.incident_id,
                     "seq": event.seq,

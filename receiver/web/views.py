@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from receiver.domain.events import Recorded, event_text
-from receiver.domain.incidents import Incident, as_json
+from receiver.domain.incidents import Incident, Lockdown, as_json
 from receiver.domain.occurrences import occurrences
 from receiver.domain.outcomes import Outcome, Tally
 from receiver.pipeline.world import Loaded
@@ -39,8 +39,19 @@ def incident_view(incident: Incident) -> dict[str, Any]:
         "escalated": list(incident.escalated),
         "plan": None if document["plan"] is None else _progress(document["plan"]),
         "handover": list(document["handover"]),
+        "lockdown": None if incident.lockdown is None else _lockdown(incident.lockdown),
         "tried": [[tried.partition(" ")[0], state] for tried, state in document["tried"]],
         "epoch": incident.epoch,
+    }
+
+
+def _lockdown(lockdown: Lockdown) -> dict[str, Any]:
+    return {
+        "reason": lockdown.reason,
+        "scopes": list(lockdown.scopes),
+        "since": lockdown.since.isoformat(),
+        "in_force_at": _time(lockdown.in_force_at),
+        "releases": [name for name, _ in lockdown.releases],
     }
 
 

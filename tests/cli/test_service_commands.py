@@ -34,6 +34,9 @@ WRITES = [
     ("plans", "keep", "P-1", "--reason", "other fault"),
     ("approve", "P-1", "--no-prompt", "--reason", "right"),
     ("deny", "P-1", "--reason", "wrong"),
+    ("incidents", "create", "--security", "logins", "--scope", "namespace/shop", "--reason", "audit log"),
+    ("incidents", "secure", "17", "--reason", "a miner"),
+    ("incidents", "release", "17", "--reason", "rebuilt"),
     ("pause", "--reason", "move"),
     ("resume",),
 ]

@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 
 API_TOKEN = "token-of-carol"
 OTHER_TOKEN = "token-of-dave"
+LEAD_TOKEN = "token-of-lena"
 SENDER_TOKEN = "token-of-alertmanager"
 READY_SECONDS = 20.0
 
@@ -242,6 +243,7 @@ def write_credentials(folder: Path) -> None:
     people = [
         {"token": API_TOKEN, "name": "carol", "groups": ["oncall", "sre"]},
         {"token": OTHER_TOKEN, "name": "dave", "groups": ["sre"]},
+        {"token": LEAD_TOKEN, "name": "lena", "groups": ["security-lead"]},
     ]
     with (folder / "api-tokens.yaml").open("w", encoding="utf-8") as stream:
         YAML().dump(people, stream)

@@ -44,6 +44,8 @@ spec:
     rollout: {probe: rollout-history}
     owner: {probe: owners}
     db: {probe: postgres-disk, connection: shop}
+  security:
+    - {sign: a miner runs in it, when: err > 0.9 && rollout.hasEarlier, scope: workload}
   propose:
     - {remediation: deployment.rollback, why: young, when: rollout.hasEarlier, with: {to: known-good}}
     - remediation: deployment.scale

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 from builders import alert, labels, notification
-from real_service import API_TOKEN, OTHER_TOKEN, SENDER_TOKEN, write_credentials
+from real_service import API_TOKEN, LEAD_TOKEN, OTHER_TOKEN, SENDER_TOKEN, write_credentials
 
 from receiver import packaged
 from receiver.app import Service, serving
@@ -269,13 +269,92 @@ async def test_every_event_is_streamed_and_a_reader_resumes_where_it_was(running
 
 async def test_unknown_paths_and_methods_answer_in_json(running: Running) -> None:
     assert (await running.get("/nothing/here"))[0] == 404
-    assert (await running.call("incidents", {}))[0] == 405
+    assert (await running.call("policies", {}))[0] == 405
 
 
 async def test_what_became_of_plans_is_told_by_policy(running: Running) -> None:
     assert await running.get("/api/v1/policies/stats") == (200, {"items": []})
     assert await running.get("/api/v1/policies/stats?days=7") == (200, {"items": []})
     assert (await running.get("/api/v1/policies/stats?days=0"))[0] == 400
+
+
+SECRETS = ("planted-app", "planted-title", "planted-reason", "planted-note")
+
+
+async def locked(running: Running) -> int:
+    """A security incident, turned from an alert's, with secrets in all that is told of it."""
+    await running.send(a_body(app="planted-app", alertname="Planted"))
+    found = await running.until("/api/v1/incidents", lambda found: len(found["items"]) == 1)
+    number = int(found["items"][0]["id"])
+    body = {"reason": "planted-reason"}
+    assert (await running.call(f"incidents/{number}/secure", body, token=LEAD_TOKEN))[0] == 200
+    assert (await running.call(f"incidents/{number}/note", {"reason": "planted-note"}, token=LEAD_TOKEN))[
+        0
+    ] == 200
+    return number
+
+
+async def test_a_restricted_incident_tells_those_without_the_right_nothing(running: Running) -> None:
+    number = await locked(running)
+    opened = {"title": "planted-title", "reason": "planted-reason", "scopes": ["namespace/planted-app"]}
+    status, by_hand = await running.call("incidents", opened, token=LEAD_TOKEN)
+    assert status == 200
+    reads = [
+        "/api/v1/incidents",
+        f"/api/v1/incidents/{number}",
+        f"/api/v1/incidents/{number}/timeline",
+        f"/api/v1/incidents/{by_hand['id']}",
+        "/api/v1/alerts",
+        "/api/v1/plans",
+        "/api/v1/audit",
+        "/api/v1/journal",
+    ]
+    headers = {"Authorization": f"Bearer {API_TOKEN}"}
+    for path in [*reads, "/metrics"]:
+        async with running.session.get(f"{running.service.url}{path}", headers=headers) as response:
+            text = await response.text()
+        assert not [secret for secret in SECRETS if secret in text], path
+        assert response.status in (200, 403)
+    status, answer = await running.call(f"incidents/{number}/ack", {})
+    assert status == 200 and not [secret for secret in SECRETS if secret in str(answer)]
+    _, shown = await running.get(f"/api/v1/incidents/{number}")
+    assert (shown["title"], shown["severity"]) == ("restricted incident", "P0")
+    _, seen = await running.get(f"/api/v1/incidents/{number}", token=LEAD_TOKEN)
+    assert seen["labels"]["app"] == "planted-app"
+    assert seen["lockdown"]["scopes"] == ["namespace/greenlang"]
+
+
+async def test_the_stream_leaves_a_restricted_incident_out(running: Running) -> None:
+    await locked(running)
+    await running.send(a_body(app="harmless", alertname="Other"))
+    await running.until("/api/v1/incidents", lambda found: len(found["items"]) == 2)
+    for token, seen in ((API_TOKEN, False), (LEAD_TOKEN, True)):
+        headers = {"Authorization": f"Bearer {token}", "Last-Event-ID": "0"}
+        text = ""
+        async with running.session.get(f"{running.service.url}/api/v1/events", headers=headers) as response:
+            async for line in response.content:
+                text += line.decode()
+                if "harmless" in text:
+                    break
+        assert ("planted-app" in text) is seen
+
+
+async def test_two_people_release_it_over_http(running: Running) -> None:
+    number = await locked(running)
+    release = f"incidents/{number}/release"
+    assert (await running.call(release, {"reason": "clean"}))[0] == 200
+    assert (await running.call(release, {"reason": "clean"}))[0] == 409
+    assert (await running.call(release, {"reason": "clean"}, token=OTHER_TOKEN))[0] == 403
+    assert (await running.call(release, {"reason": "clean"}, token=LEAD_TOKEN))[0] == 200
+    path = f"/api/v1/incidents/{number}"
+    shown = await running.until(path, lambda found: found["title"] != "restricted incident")
+    assert shown["lockdown"] is None
+
+
+@pytest.mark.parametrize("scope", ["", "namespace/", "everything", "namespace/../x", "Deployment/shop"])
+async def test_a_scope_that_names_nothing_is_refused(running: Running, scope: str) -> None:
+    body = {"title": "t", "reason": "r", "scopes": [scope]}
+    assert (await running.call("incidents", body, token=LEAD_TOKEN))[0] == 400
 
 
 async def test_the_kill_switch_and_back(running: Running) -> None:
@@ -287,7 +366,7 @@ async def test_the_kill_switch_and_back(running: Running) -> None:
 def test_every_operation_is_described_once() -> None:
     found = document()
     operations = [one["operationId"] for path in found["paths"].values() for one in path.values()]
-    assert len(operations) == len(set(operations)) == 29
+    assert len(operations) == len(set(operations)) == 32
     for path, methods in found["paths"].items():
         for method, one in methods.items():
             assert one["summary"], f"{method} {path}"
