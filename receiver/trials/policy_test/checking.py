@@ -189,6 +189,16 @@ def _handed_over(found: SeenIncident | None) -> list[str]:
     ]
 
 
+def _security(expectation: Expectation, seen: Seen) -> Answer | None:
+    if not expectation.security:
+        return None
+    found = _incident(expectation, seen)
+    lockdown = found.incident.lockdown if found is not None else None
+    told = () if lockdown is None else (f"{lockdown.reason}: {', '.join(lockdown.scopes)}",)
+    nothing = NO_INCIDENT if found is None else "it is no security incident"
+    return _contained(expectation.security, told, nothing=nothing)
+
+
 def _refused(expectation: Expectation, seen: Seen) -> Answer | None:
     if not expectation.refused:
         return None
@@ -278,6 +288,7 @@ QUESTIONS: dict[str, Callable[[Expectation, Seen], Answer | None]] = {
     "executed": _executed,
     "executedCount": _executed_count,
     "undone": _undone,
+    "security": _security,
     "paged": _paged,
     "told": _told,
 }

@@ -99,6 +99,8 @@ def rules_of(policy: Policy, document: Document, catalogue: Mapping[str, Spec]) 
     yield from _classify(policy)
     for index, candidate in enumerate(policy.candidates):
         yield from _candidate(index, candidate)
+    for index, sign in enumerate(policy.security):
+        yield Rule(f"security: {sign.sign}", ("spec", "security", index), _attacked(policy.name, sign.sign))
     for index, entry in enumerate(policy.handover):
         path: Path = ("spec", "handover", index)
         yield Rule(f"handover: {entry.item}", path, _listed(policy.name, entry.item))
@@ -173,6 +175,13 @@ def _listed(policy: str, item: str) -> Question:
     return lambda told: any(
         isinstance(event, ev.HandedOver)
         and any((one.policy, one.item) == (policy, item) for one in event.items)
+        for event in told.events
+    )
+
+
+def _attacked(policy: str, sign: str) -> Question:
+    return lambda told: any(
+        isinstance(event, ev.TurnedSecurity) and (event.by, event.reason) == (f"policy {policy}", sign)
         for event in told.events
     )
 

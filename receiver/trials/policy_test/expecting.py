@@ -38,6 +38,7 @@ KEYS = (
     "executed",
     "executedCount",
     "undone",
+    "security",
     "paged",
     "told",
 )
@@ -80,6 +81,7 @@ def expectation(fields: Fields, remediations: Collection[str]) -> Expectation:
         executed=_remediations(fields, "executed", remediations),
         executed_count=fields.whole("executedCount", 0, least=0) if "executedCount" in fields else None,
         undone=_remediations(fields, "undone", remediations),
+        security=texts(fields, "security"),
         paged=fields.yes("paged", False) if "paged" in fields else None,
         told=texts(fields, "told"),
     )

@@ -174,6 +174,7 @@ class Expectation:
     executed: tuple[str, ...] | None = None
     executed_count: int | None = None
     undone: tuple[str, ...] | None = None
+    security: tuple[str, ...] = ()
     paged: bool | None = None
     told: tuple[str, ...] = ()
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from receiver.domain.incidents import Lockdown
 from receiver.trials.policy_test.checking import QUESTIONS, mismatches
 from receiver.trials.policy_test.expecting import KEYS, ONLY_WHERE
 from receiver.trials.policy_test.model import Expectation
@@ -47,6 +50,7 @@ ROWS: dict[str, tuple[str, str, str]] = {
     "executed": ("[deployment.rollback]", "[]", "[deployment.rollback]"),
     "executedCount": ("1", "2", "1"),
     "undone": ("[deployment.rollback]", "[]", "[deployment.rollback]"),
+    "security": ("a miner runs in it", "strange logins", "a miner runs in it: namespace/greenlang"),
     "paged": ("true", "false", "P-1 waits for oncall"),
     "told": ("[waits for oncall, no remediation applies]", "resolved by", "P-1 waits for oncall"),
 }
@@ -59,7 +63,11 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     path.write_text(HEAD + STORY + "      - {at: 64m, incidents: 1}\n")
     (result,) = played(path)
     assert result.played.passed
-    return result.played.seen
+    seen = result.played.seen
+    # Nothing else could be so of an incident that was locked from the beginning.
+    lockdown = Lockdown("a miner runs in it", ("namespace/greenlang",), datetime(2026, 3, 2, tzinfo=UTC))
+    locked = tuple(replace(one, incident=replace(one.incident, lockdown=lockdown)) for one in seen.incidents)
+    return replace(seen, incidents=locked)
 
 
 def expecting(tmp_path: Path, key: str, value: str) -> Expectation:
