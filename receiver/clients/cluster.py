@@ -40,6 +40,8 @@ _PLURALS: Mapping[str, tuple[str, str]] = {
     "HorizontalPodAutoscaler": ("autoscaling", "horizontalpodautoscalers"),
     "PodDisruptionBudget": ("policy", "poddisruptionbudgets"),
     "ResourceQuota": ("", "resourcequotas"),
+    "NodeMetrics": ("metrics.k8s.io", "nodes"),
+    "PodMetrics": ("metrics.k8s.io", "pods"),
 }
 
 

@@ -10,7 +10,7 @@ from receiver.domain.plans import ObjectRef, Permission
 from receiver.domain.remediation import ClusterReader, DatabaseReader
 from receiver.policy.model import ProbeUse
 from receiver.probes import databases as of_databases
-from receiver.probes import owners, pods, rollouts
+from receiver.probes import nodes, owners, pods, rollouts
 from receiver.probes.bounds import bounded
 
 # The rights in the cluster that each takes.
@@ -29,6 +29,13 @@ READS: Mapping[str, tuple[Permission, ...]] = {
         Permission("", "pods", "list"),
         Permission("", "pods/log", "get"),
     ),
+    "nodes": (
+        Permission("apps", "deployments", "get"),
+        Permission("", "pods", "list"),
+        Permission("", "nodes", "get", everywhere=True),
+        Permission("metrics.k8s.io", "pods", "list"),
+        Permission("metrics.k8s.io", "nodes", "get", everywhere=True),
+    ),
     "postgres-connections": (),
     "postgres-slow-queries": (),
     "postgres-replication-lag": (),
@@ -39,6 +46,7 @@ FACTS: Mapping[str, Mapping[str, Any]] = {
     "owners": owners.FACTS,
     "pods": pods.PODS,
     "log-fingerprints": pods.LOGS,
+    "nodes": nodes.FACTS,
     "postgres-connections": of_databases.CONNECTIONS,
     "postgres-slow-queries": of_databases.SLOW,
     "postgres-replication-lag": of_databases.LAG,
@@ -87,4 +95,6 @@ async def _look(
         return await pods.states(cluster, target, now=now)
     if probe == "log-fingerprints":
         return await pods.fingerprints(cluster, target)
+    if probe == "nodes":
+        return await nodes.look(cluster, target)
     raise KeyError(probe)
