@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from receiver.domain.names import DNS_LABEL, DNS_LABEL_IS
 from receiver.domain.plans import ApprovalRule, Risk, Spec, Undo, UndoWhen, Verification
 from receiver.domain.redaction import SECRET_NAME
 from receiver.domain.severity import Severity as Level
@@ -25,7 +26,6 @@ from receiver.policy.document import Document, ListNode, Node, ScalarNode, value
 from receiver.policy.fields import Fields, as_written, each, identifier, name, report, table, text, word
 from receiver.policy.matching import API_VERSIONS, LOOK_UP
 from receiver.policy.model import (
-    OF_DATABASES,
     Budget,
     Candidate,
     Classify,
@@ -39,6 +39,7 @@ from receiver.policy.model import (
     Policy,
     ProbeUse,
     TargetTemplate,
+    told_where,
 )
 from receiver.policy.parameters import wrong_parameters
 
@@ -409,15 +410,29 @@ def _diagnose(draft: _Draft, fields: Fields) -> tuple[timedelta, tuple[ProbeUse,
             fields.document.complain(
                 key, f'probe "{called}" has the name of a query', "a condition could mean either: rename one"
             )
-        # A probe looks at the target, or at the database that it names; other settings there are none.
-        of_database = (probe or "").startswith(OF_DATABASES)
-        uses.known(("probe", "connection") if of_database else ("probe",))
-        connection = uses.text("connection", needed=True) if of_database else None
+        parameters = _where(uses, probe or "")
         if called is not None:
             draft.facts[called] = facts
-            parameters = {} if connection is None else {"connection": connection}
             probes.append(ProbeUse(called, probe or "", parameters))
     return deadline, tuple(probes)
+
+
+def _where(uses: Fields, probe: str) -> dict[str, str]:
+    """A probe looks at the target, or at the place that it names; other settings there are none.
+
+    Whether there is such a place, the service knows: the names stand in a file beside it.
+    """
+    setting = told_where(probe)
+    if setting is None:
+        uses.known(("probe",))
+        return {}
+    uses.known(("probe", setting))
+    name = uses.text(setting, needed=True)
+    if name is None:
+        return {}
+    if not DNS_LABEL.fullmatch(name) and (node := uses.node(setting)) is not None:
+        uses.document.complain(node, f"{setting} is a name in the service's file: {DNS_LABEL_IS}")
+    return {setting: name}
 
 
 def _propose(draft: _Draft, spec: Fields, target: TargetTemplate) -> tuple[Candidate, ...]:

@@ -326,6 +326,26 @@ ERRORS: dict[str, tuple[str, str, str]] = {
         "⟦rollout⟧: {probe: postgres-disk}",
         'field "connection" is missing',
     ),
+    "a probe of an endpoint without one": (
+        "rollout: {probe: rollout-history}",
+        "⟦rollout⟧: {probe: status-page}",
+        'field "endpoint" is missing',
+    ),
+    "an endpoint by its address": (
+        "rollout: {probe: rollout-history}",
+        'rollout: {probe: health, endpoint: ⟦"https://evil.example"⟧}',
+        "endpoint is a name in the service's file: small letters, digits and - only",
+    ),
+    "an endpoint from a label": (
+        "rollout: {probe: rollout-history}",
+        'rollout: {probe: health, endpoint: ⟦"{{ labels.host }}"⟧}',
+        "endpoint is a name in the service's file",
+    ),
+    "a connection that no file could name": (
+        "rollout: {probe: rollout-history}",
+        "rollout: {probe: postgres-disk, connection: ⟦Shop_DB⟧}",
+        "connection is a name in the service's file",
+    ),
     "a probe of the target with a database": (
         "{probe: rollout-history}",
         "{probe: rollout-history, ⟦connection⟧: shop}",
