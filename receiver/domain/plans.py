@@ -19,6 +19,8 @@ from receiver.domain.canonical import digest_of
 
 MARKER = "stanch.dev/intent"
 FENCE = "stanch.dev/fenced"
+# Under which name the cluster notes what we wrote.
+MANAGER = "stanch"
 
 
 class Risk(StrEnum):

@@ -28,9 +28,9 @@ def patch_of(found: Mapping[str, Any], target: ObjectRef, *changes: FieldChange)
     return PatchStep(target, changes, found["metadata"].get("generation"))
 
 
-def is_ready(pod: Mapping[str, Any]) -> bool:
-    """Whether a pod serves."""
-    conditions = pod.get("status", {}).get("conditions", [])
+def is_ready(found: Mapping[str, Any]) -> bool:
+    """Whether a pod serves, or a node is there to run some."""
+    conditions = found.get("status", {}).get("conditions", [])
     return any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
 
 
