@@ -89,6 +89,9 @@ class Classify:
 _OF_DATABASES = "postgres-"
 _OF_ENDPOINTS = ("status-page", "health", "circuit-breakers")
 
+# What these find is somebody else's word: it stands beside what was measured and decides nothing alone.
+CORROBORATING = frozenset({"status-page"})
+
 
 def told_where(probe: str) -> str | None:
     """The setting by which a probe is told where to look; None for those that look at the target.

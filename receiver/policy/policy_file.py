@@ -26,6 +26,7 @@ from receiver.policy.document import Document, ListNode, Node, ScalarNode, value
 from receiver.policy.fields import Fields, as_written, each, identifier, name, report, table, text, word
 from receiver.policy.matching import API_VERSIONS, LOOK_UP
 from receiver.policy.model import (
+    CORROBORATING,
     Budget,
     Candidate,
     Classify,
@@ -125,6 +126,7 @@ class _Draft:
     mode: Mode = Mode.PROPOSE
     queries: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    corroborating: set[str] = field(default_factory=set)
     used: list[Spec] = field(default_factory=list)
     levels: list[thresholds.Rule] = field(default_factory=list)
 
@@ -413,6 +415,8 @@ def _diagnose(draft: _Draft, fields: Fields) -> tuple[timedelta, tuple[ProbeUse,
         parameters = _where(uses, probe or "")
         if called is not None:
             draft.facts[called] = facts
+            if probe in CORROBORATING:
+                draft.corroborating.add(called)
             probes.append(ProbeUse(called, probe or "", parameters))
     return deadline, tuple(probes)
 
@@ -456,11 +460,24 @@ def _propose(draft: _Draft, spec: Fields, target: TargetTemplate) -> tuple[Candi
         when = _condition(draft, fields, "when", samples, "query or fact", needed=False)
         parameters = _parameters(draft, fields, known)
         condition = None if when is None else when[0]
+        if when is not None:
+            _not_by_hearsay(draft, fields, when[1].names - {"labels"})
         expires = _expires(fields, known)
         found.append(Candidate(named or "", why, condition, parameters, disabled, expires))
 
     each(draft.document, spec.items("propose"), "propose", candidate)
     return tuple(found)
+
+
+def _not_by_hearsay(draft: _Draft, fields: Fields, names: frozenset[str]) -> None:
+    """A status page tells late and is kind to its owner (playbook, row 001.3a): own numbers decide."""
+    if names and names <= draft.corroborating:
+        fields.document.complain(
+            fields.key("when"),
+            f"only a status page would decide here: {', '.join(sorted(names))}",
+            "ask for a query of your own as well",
+            severity=Severity.WARNING,
+        )
 
 
 def _expires(fields: Fields, known: Spec | None) -> timedelta | None:

@@ -102,7 +102,7 @@ async def _used(
         pods={
             each["metadata"]["name"]: amounts
             for each in of_workload
-            if (amounts := _sum(each.get("containers", []))) is not None
+            if (amounts := _sum(each.get("containers") or [])) is not None
         },
     )
 
@@ -173,9 +173,10 @@ def _node(
     for kind, called in _PRESSURES.items():
         if conditions.get(kind) in ("True", "False"):
             facts[called] = conditions[kind] == "True"
-    for resource, size in status.get("allocatable", {}).items():
-        if used is not None and resource in used and quantity(size) > 0:
-            facts[resource] = float(used[resource] / quantity(size))
+    for resource, amount in (used or {}).items():
+        size = _amount(status.get("allocatable", {}).get(resource))
+        if size:
+            facts[resource] = float(amount / size)
     return facts
 
 
@@ -186,13 +187,19 @@ def _counted(pods: Sequence[Mapping[str, Any]]) -> Counter[str]:
 
 def _sum(parts: Sequence[Mapping[str, Any]]) -> dict[str, Decimal] | None:
     """The use of all parts together; None where one does not tell, since a part would look like the whole."""
+    total: dict[str, Decimal] = {}
+    for part in parts:
+        for resource in ("cpu", "memory"):
+            amount = _amount(part.get("usage", {}).get(resource))
+            if amount is None:
+                return None
+            total[resource] = total.get(resource, Decimal(0)) + amount
+    return total or None
+
+
+def _amount(said: Any) -> Decimal | None:
+    """A quantity that somebody else wrote; None where it is none that we read."""
     try:
-        usages = [(quantity(each["usage"]["cpu"]), quantity(each["usage"]["memory"])) for each in parts]
-    except (KeyError, ValueError):
+        return None if said is None else quantity(said)
+    except ValueError:
         return None
-    if not usages:
-        return None
-    return {
-        "cpu": sum((cpu for cpu, _ in usages), Decimal(0)),
-        "memory": sum((memory for _, memory in usages), Decimal(0)),
-    }

@@ -18,7 +18,7 @@ from receiver.domain.alerts import parse_time
 from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.plans import ObjectRef
 from receiver.domain.remediation import ClusterReader
-from receiver.domain.workloads import is_ready
+from receiver.domain.workloads import is_ready, selector_of
 
 PODS: Mapping[str, Any] = {
     "count": 3,
@@ -147,11 +147,16 @@ class Selected:
 
 
 async def selected(cluster: ClusterReader, target: ObjectRef) -> Selected | None:
-    """The pods of a workload, two hundred at most; None where there is no such workload."""
+    """The pods of a workload, two hundred at most; None where there is no such workload.
+
+    Raises PermanentError where it selects them by more than labels, and what the door raises.
+    """
     workload = await cluster.get(target)
     if workload is None:
         return None
-    labels = workload["spec"]["selector"].get("matchLabels", {})
+    labels = selector_of(workload)
+    if labels is None:
+        raise PermanentError(f"{target} selects its pods by expressions: which are its own is not known")
     found = await cluster.list_objects("v1", "Pod", target.namespace, labels=labels, limit=MOST_PODS)
     return Selected(labels, found)
 

@@ -30,7 +30,7 @@ from receiver.domain.plans import (
     Step,
 )
 from receiver.domain.remediation import ClusterReader, Evidence, Placement
-from receiver.domain.workloads import deployment_reference, patch_of, put_back, reference
+from receiver.domain.workloads import deployment_reference, patch_of, put_back, reference, selector_of
 
 UNSCHEDULABLE = "/spec/unschedulable"
 _CONTROL_PLANE = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
@@ -86,7 +86,8 @@ class Cordon:
         deployment = await self._cluster.get(target)
         name = str(parameters.get("node", ""))
         node = await self._cluster.get(ObjectRef("v1", "Node", "", name))
-        if deployment is None or node is None:
+        labels = None if deployment is None else selector_of(deployment)
+        if node is None or labels is None:
             return {"deployment": deployment, "node": node, "pods": [], "nodes": []}
         return {
             "deployment": deployment,
@@ -95,7 +96,7 @@ class Cordon:
                 "v1",
                 "Pod",
                 target.namespace,
-                labels=deployment["spec"]["selector"].get("matchLabels", {}),
+                labels=labels,
                 fields={"spec.nodeName": name},
             ),
             "nodes": await self._cluster.list_objects("v1", "Node", "", limit=MOST_PODS),
@@ -114,6 +115,8 @@ class Cordon:
         target = reference(node, api_version="v1", kind="Node")
         others = sum(takes_pods(each) for each in state["nodes"] if each["metadata"]["name"] != target.name)
         workload = deployment_reference(deployment)
+        if selector_of(deployment) is None:
+            return NotApplicable(f"which pods are of {workload} is not known: it selects by expressions")
         if not state["pods"]:
             return NotApplicable(f"no pod of {workload} runs on {target}")
         if (reason := _why_not(node, others, asked.keep)) is not None:

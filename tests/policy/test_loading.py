@@ -750,6 +750,28 @@ def test_a_secret_written_into_a_parameter_is_a_warning(good: str, key: str, val
     assert loaded.policies is not None
 
 
+@pytest.mark.parametrize(
+    ("when", "warned"),
+    [
+        ("page.level >= 2", True),
+        ('page.level >= 2 && labels.team == "a"', True),
+        ("page.level >= 2 && err > 0.2", False),
+        ("rollout.hasEarlier", False),
+    ],
+)
+def test_a_status_page_that_decides_alone_is_a_warning(
+    good: str, loader: Loader, when: str, warned: bool
+) -> None:
+    probes = "rollout: {probe: rollout-history}"
+    text = good.replace(probes, f"{probes}\n    page: {{probe: status-page, endpoint: openai}}")
+    start = text.index("      when:")
+    changed = f"{text[:start]}      when: {when}\n{text[text.index(chr(10), start) + 1 :]}"
+    loaded = loader(changed)
+    assert loaded.policies is not None
+    messages = [complaint.message for complaint in loaded.complaints]
+    assert messages == (["only a status page would decide here: page"] if warned else [])
+
+
 def test_a_remediation_for_another_kind_is_refused(good: str) -> None:
     spec = replace(catalogue()["deployment.rollback"], target_kinds=frozenset({"StatefulSet"}))
     texts = {"policy.yaml": good, "approvers.yaml": (DATA / "approvers.yaml").read_text()}

@@ -183,3 +183,22 @@ async def test_a_condition_over_use_that_is_not_known_proposes_nothing(store: St
         assert found.facts["nodes"]["notReady"] == 0
         (nothing,) = [event for event in events if isinstance(event, NothingApplies)]
         assert "is not known" in str(nothing)
+
+
+async def test_pods_that_may_be_those_of_others_are_not_looked_at(store: Store) -> None:
+    selector = {"matchLabels": {"app": APP}, "matchExpressions": [{"key": "tier", "operator": "Exists"}]}
+    async with harness(store) as h:
+        template = h.demo.scenario.manifest(h.demo.scenario.good)
+        labelled = {**template["spec"]["template"], "metadata": {"labels": {"app": APP, "tier": "web"}}}
+        spec = {**template["spec"], "selector": selector, "template": labelled}
+        h.demo.api.load([{**template, "metadata": {"name": "other", "namespace": NAMESPACE}, "spec": spec}])
+        with pytest.raises(PermanentError, match="selects its pods by expressions"):
+            await nodes.look(h.world.cluster, ObjectRef("apps/v1", "Deployment", NAMESPACE, "other"))
+
+
+def test_an_amount_that_cannot_be_read_is_missing() -> None:
+    sick = node()
+    sick["status"]["allocatable"]["cpu"] = "4e0"
+    (told,) = nodes.facts_of([pod("a", "n")], {"n": sick}, Used({"n": use("1", "1073741824")}, {}))["nodes"]
+    assert "cpu" not in told
+    assert told["memory"] == 0.125

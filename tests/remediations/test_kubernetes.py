@@ -497,6 +497,7 @@ def around(sick: dict[str, Any] | None, *others: dict[str, Any], pods: int = 2) 
 
 WELL, ALSO_WELL = cluster_node("b"), cluster_node("c")
 NO_SCHEDULE = [{"key": "gpu", "effect": "NoSchedule"}]
+EXPRESSIONS = {"matchExpressions": [{"key": "app", "operator": "Exists"}]}
 TOO_FEW = "1 other nodes take pods; the policy wants 2 left"
 
 
@@ -515,6 +516,10 @@ def of_control_plane_by_taint() -> dict[str, Any]:
     [
         ({**around(WELL), "deployment": None}, "there is no such Deployment"),
         (around(None, WELL, ALSO_WELL), "there is no node a"),
+        (
+            {**around(cluster_node("a"), WELL, ALSO_WELL), "deployment": deployment(selector=EXPRESSIONS)},
+            "which pods are of Deployment shop/api is not known: it selects by expressions",
+        ),
         (around(cluster_node("a"), WELL, ALSO_WELL, pods=0), "no pod of Deployment shop/api runs on Node a"),
         (around(cluster_node("a", unschedulable=True), WELL, ALSO_WELL), "node a is cordoned already"),
         (around(labelled(CONTROL_PLANE), WELL, ALSO_WELL), "node a is of the control plane"),
@@ -530,6 +535,7 @@ def of_control_plane_by_taint() -> dict[str, Any]:
     ids=[
         "no Deployment",
         "no node",
+        "whose pods",
         "none of its pods",
         "cordoned already",
         "control plane",
