@@ -28,6 +28,7 @@ FACTS: Mapping[str, Any] = {
     "notReady": 1,
     "underPressure": 1,
     "unschedulable": 0,
+    "measured": 3,
     "cpuMax": 0.9,
     "memoryMax": 0.7,
     "nodes": [
@@ -129,11 +130,14 @@ def facts_of(
         "unschedulable": sum(each["unschedulable"] for each in told),
         "nodes": told,
     }
-    for name in ("cpu", "memory"):
-        if shares := [each[name] for each in told if name in each]:
-            facts[f"{name}Max"] = max(shares)
     if isinstance(used, str):
         return {**facts, "unmeasured": used}
+    facts["measured"] = sum(pod["metadata"]["name"] in used.pods for pod in pods)
+    for name in ("cpu", "memory"):
+        shares = [each[name] for each in told if name in each]
+        # The one that is not measured may be the one that is full.
+        if shares and len(shares) == len(on):
+            facts[f"{name}Max"] = max(shares)
     for called, resource in (("topCpu", "cpu"), ("topMemory", "memory")):
         if (top := outlier(pods, used, resource)) is not None:
             facts[called] = top

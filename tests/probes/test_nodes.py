@@ -71,6 +71,14 @@ def test_use_is_a_share_of_what_is_allocatable() -> None:
     assert (facts["cpuMax"], facts["memoryMax"]) == (0.75, 0.25)
 
 
+@pytest.mark.parametrize("lacking", [{"n-1": node()}, {"n-1": node(), "n-2": None}], ids=["not read", "gone"])
+def test_the_fullest_node_is_not_known_while_one_is_not_measured(lacking: dict[str, Any]) -> None:
+    used = Used({"n-1": use("1", "2147483648")}, {})
+    facts = nodes.facts_of([pod("a", "n-1"), pod("b", "n-2")], lacking, used)
+    assert facts["nodes"][0]["cpu"] == 0.25
+    assert facts.keys().isdisjoint({"cpuMax", "memoryMax"})
+
+
 def test_use_that_is_not_known_is_missing_and_never_zero() -> None:
     facts = nodes.facts_of([pod("a", "n")], {"n": node()}, "the metrics API does not tell")
     assert facts["unmeasured"] == "the metrics API does not tell"
@@ -122,10 +130,15 @@ async def test_the_metrics_api_tells_what_is_used(store: Store) -> None:
             metrics.by_pod[NAMESPACE, name] = {"cpu": "100m", "memory": "1Gi"}
         metrics.by_pod[NAMESPACE, names[0]] = {"cpu": "1234567890n", "memory": "1Gi"}
         metrics.by_node["node-0"] = {"cpu": "4", "memory": "8Gi"}
+        metrics.by_node["node-1"] = {"cpu": "2", "memory": "8Gi"}
         found = await look(h)
+        assert found["measured"] == len(names)
         assert (found["cpuMax"], found["memoryMax"]) == (0.5, 0.25)
         assert (found["topCpu"]["pod"], found["topCpu"]["factor"]) == (names[0], pytest.approx(12.3456789))
-        # A node that is not measured has no share.
+        # A node that is not measured has no share, and may be the fullest one.
+        del metrics.by_node["node-1"]
+        found = await look(h)
+        assert "cpuMax" not in found
         told = {each["name"]: each for each in found["nodes"]}
         assert "cpu" in told["node-0"]
         assert "cpu" not in told["node-1"]
