@@ -26,6 +26,7 @@ from receiver.clients import cluster
 from receiver.clients.alertmanager import Alertmanager
 from receiver.clients.connections import Connection, read_connections
 from receiver.clients.database import Databases
+from receiver.clients.endpoints import Endpoint, Endpoints, open_session, read_endpoints
 from receiver.clients.prometheus import Prometheus
 from receiver.domain.clock import Clock
 from receiver.domain.errors import PermanentError, Unavailable
@@ -99,6 +100,11 @@ def connections(settings: Settings) -> dict[str, Connection]:
     return {} if settings.databases_file is None else read_connections(settings.databases_file)
 
 
+def endpoints(settings: Settings) -> dict[str, Endpoint]:
+    """The endpoints that the settings name; none without a file. Raises PermanentError."""
+    return {} if settings.endpoints_file is None else read_endpoints(settings.endpoints_file)
+
+
 async def connect_cluster(settings: Settings) -> cluster.Cluster:
     """The cluster that the settings name; nothing is taken from a default place."""
     return await cluster.connect(context=settings.kube_context)
@@ -130,6 +136,7 @@ async def serving(
             preparing.stop()
         raise PermanentError("\n".join(problems))
     databases = Databases(connections(settings))
+    outside = endpoints(settings)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(databases.close)
         opening: asyncio.Task[Store] | None = None
@@ -146,6 +153,7 @@ async def serving(
         session = await stack.enter_async_context(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=200))
         )
+        asking = await stack.enter_async_context(open_session())
         if door is None:
             door = await connect_cluster(settings)
             stack.push_async_callback(door.close)
@@ -171,6 +179,7 @@ async def serving(
             place=_place(settings),
             timing=timing or Timing(reconcile=settings.reconcile_every),
             databases=databases,
+            endpoints=Endpoints(outside, asking),
         )
         worker = Worker(world, counters)
         duties = Duties(

@@ -56,6 +56,11 @@ class Settings(BaseSettings):
         description="YAML file of the PostgreSQL databases that are looked after, by name: host, port,"
         " database, monitor and operator {user, password_file}, users, sslmode. Default: none.",
     )
+    endpoints_file: Path | None = Field(
+        None,
+        description="YAML file of the endpoints outside the cluster that may be read, by name: kind"
+        " (statusPage, health, circuitBreakers), url, token_file, insecure. Default: none.",
+    )
     cluster: str | None = Field(
         None, description="This cluster's name; alerts whose cluster label says otherwise are not acted on."
     )

@@ -6,18 +6,14 @@ the service runs; none is ever kept in a setting, a plan or a message.
 
 from __future__ import annotations
 
-import re
 import ssl
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from receiver.clients.files import read_named, read_secret
 from receiver.domain.errors import PermanentError
-
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class Role(BaseModel):
@@ -30,11 +26,7 @@ class Role(BaseModel):
 
     def password(self) -> str:
         """Its password as the file has it now. Raises PermanentError where that cannot be read."""
-        try:
-            return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no text"
-            raise PermanentError(f"the password file {self.password_file} cannot be read: {why}") from error
+        return read_secret(self.password_file, "password")
 
 
 class Connection(BaseModel):
@@ -82,34 +74,4 @@ class Connection(BaseModel):
 
 def read_connections(path: Path) -> dict[str, Connection]:
     """The connections of this file, by name. Raises PermanentError with every complaint, a line each."""
-    try:
-        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        # What a parser says quotes the line.
-        raise PermanentError(f"{path} cannot be read: {type(error).__name__}") from None
-    if not isinstance(content, dict) or not content:
-        raise PermanentError(
-            f"{path} must name connections: NAME: {{host, database, monitor, operator, users}}"
-        )
-    found: dict[str, Connection] = {}
-    complaints: list[str] = []
-    for name, entry in content.items():
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            complaints.append(f"{str(name)[:60]!r} is not a name: small letters, digits and - only")
-            continue
-        try:
-            found[name] = Connection.model_validate(entry)
-        except ValidationError as error:
-            for problem in error.errors(include_url=False, include_input=False):
-                complaints.append(_complaint(name, problem["loc"], problem["type"], problem["msg"]))
-    if complaints:
-        raise PermanentError("\n".join(f"{path}: {complaint}" for complaint in complaints))
-    return found
-
-
-def _complaint(name: str, place: tuple[int | str, ...], kind: str, message: str) -> str:
-    where = ".".join([name, *(str(part) for part in place)])
-    if kind == "extra_forbidden":
-        hint = ": write password_file, the name of a file" if place and place[-1] == "password" else ""
-        return f"{where}: there is no such setting{hint}"
-    return f"{where}: {message.removeprefix('Value error, ')}"
+    return read_named(path, Connection, must="connections: NAME: {host, database, monitor, operator, users}")

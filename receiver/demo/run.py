@@ -32,6 +32,7 @@ from receiver.demo.clock import WorldClock
 from receiver.demo.keys import Keys
 from receiver.demo.scenario import scenario as find_scenario
 from receiver.demo.screen import Screen
+from receiver.demo.status_page import StatusPages
 from receiver.demo.world import CLUSTER, DemoWorld, demo_world
 from receiver.domain.errors import NotFound
 from receiver.pipeline.world import Timing
@@ -87,7 +88,8 @@ async def run(options: DemoOptions, console: Console | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="stanch-demo-") as folder:
         async with (
             demo_world(scenario, clock) as world,
-            _service(world, clock, people, Path(folder)) as service,
+            StatusPages() as pages,
+            _service(world, pages, clock, people, Path(folder)) as service,
         ):
             screen.opening(scenario, options, service.url)
             story = _Story(options, world, service, people, screen, clock)
@@ -96,12 +98,14 @@ async def run(options: DemoOptions, console: Console | None = None) -> int:
 
 @contextlib.asynccontextmanager
 async def _service(
-    world: DemoWorld, clock: WorldClock, people: People, folder: Path
+    world: DemoWorld, pages: StatusPages, clock: WorldClock, people: People, folder: Path
 ) -> AsyncIterator[Service]:
     """The service, told nothing that does not lie on loopback."""
     token = secrets.token_urlsafe(18)
     tokens = folder / "webhook-tokens"
     tokens.write_text(token + "\n", encoding="utf-8")
+    endpoints = folder / "endpoints.yaml"
+    pages.write_endpoints(endpoints)
     settings = Settings(
         listen="127.0.0.1:0",
         store=f"sqlite:///{folder / 'stanch.sqlite3'}",
@@ -110,6 +114,7 @@ async def _service(
         alertmanager_receiver="stanch",
         cluster=CLUSTER,
         webhook_token_file=tokens,
+        endpoints_file=endpoints,
     )
     door = await cluster.connect(url=world.api.url)
     try:

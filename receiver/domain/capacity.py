@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from receiver.domain.quantities import quantity, written
+from receiver.domain.workloads import is_ready
 
 # A list that is cut tells nothing of what is left on the nodes.
 MOST_PODS = 5000
@@ -52,13 +53,17 @@ def untold(pods: Sequence[Mapping[str, Any]]) -> str | None:
     return f"whether the nodes have room cannot be told: there are more than {MOST_PODS} pods"
 
 
+def takes_pods(node: Mapping[str, Any]) -> bool:
+    """Whether a pod that asks for nothing special may go to this node."""
+    tainted = any(taint.get("effect") != "PreferNoSchedule" for taint in node["spec"].get("taints", []))
+    return not node["spec"].get("unschedulable") and not tainted and is_ready(node)
+
+
 def free_on(nodes: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str, Any]]) -> dict[str, Amount]:
     """What is free on each node that takes pods."""
     free: dict[str, Amount] = {}
     for node in nodes:
-        conditions = {each["type"]: each["status"] for each in node.get("status", {}).get("conditions", [])}
-        tainted = any(taint.get("effect") != "PreferNoSchedule" for taint in node["spec"].get("taints", []))
-        if node["spec"].get("unschedulable") or tainted or conditions.get("Ready") != "True":
+        if not takes_pods(node):
             continue
         size = node["status"]["allocatable"]
         free[node["metadata"]["name"]] = Amount(

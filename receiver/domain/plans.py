@@ -20,6 +20,8 @@ from receiver.domain.durations import in_words
 
 MARKER = "stanch.dev/intent"
 FENCE = "stanch.dev/fenced"
+# Under which name the cluster notes what we wrote.
+MANAGER = "stanch"
 
 
 class Risk(StrEnum):

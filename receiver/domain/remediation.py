@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
+from receiver.domain.endpoints import Answered, EndpointKind
 from receiver.domain.plans import Draft, NotApplicable, ObjectRef, Receipt, Spec, Step
 
 
@@ -80,6 +81,16 @@ class DatabaseReader(Protocol):
 
     async def storage(self, connection: str) -> dict[str, Any]:
         """What takes space: ``slots``, ``archiver``, ``tables``, ``database``, ``wal``; each may lack."""
+
+
+class EndpointReader(Protocol):
+    """The door to what may be read outside the cluster; each is asked by its name in the endpoints file."""
+
+    async def ask(self, name: str, kind: EndpointKind) -> Answered:
+        """What the endpoint of that name and kind answers.
+
+        Whatever is not to be had raises TemporaryError or PermanentError.
+        """
 
 
 class Remediation(Protocol):

@@ -28,10 +28,20 @@ def patch_of(found: Mapping[str, Any], target: ObjectRef, *changes: FieldChange)
     return PatchStep(target, changes, found["metadata"].get("generation"))
 
 
-def is_ready(pod: Mapping[str, Any]) -> bool:
-    """Whether a pod serves."""
-    conditions = pod.get("status", {}).get("conditions", [])
+def is_ready(found: Mapping[str, Any]) -> bool:
+    """Whether a pod serves, or a node is there to run some."""
+    conditions = found.get("status", {}).get("conditions", [])
     return any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
+
+
+def selector_of(workload: Mapping[str, Any]) -> Mapping[str, str] | None:
+    """The labels by which a workload selects its pods; None where it selects in another way as well.
+
+    A part of a selector finds pods of others, and they must not be taken for its own.
+    """
+    selector = workload.get("spec", {}).get("selector", {})
+    labels: Mapping[str, str] = selector.get("matchLabels") or {}
+    return labels if labels and not selector.get("matchExpressions") else None
 
 
 def aims_at(scaler: Mapping[str, Any], target: ObjectRef) -> bool:

@@ -70,14 +70,13 @@ async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[
     found_policies = applicable(world.loaded.policies, incident, now)
     facts: dict[str, Any] = {}
     missing: dict[str, str] = {}
+    doors = probes.Doors(world.cluster, world.databases, world.endpoints)
 
     async def run(use: ProbeUse, target: ObjectRef, deadline: timedelta) -> None:
         name = use.name
         try:
             async with asyncio.timeout(deadline.total_seconds()):
-                found = await probes.run(
-                    use, world.cluster, world.databases, target, first_bad_at=incident.first_bad_at, now=now
-                )
+                found = await probes.run(use, doors, target, first_bad_at=incident.first_bad_at, now=now)
         except (TemporaryError, PermanentError) as error:
             missing[name] = str(error)
         except TimeoutError:

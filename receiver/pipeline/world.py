@@ -11,6 +11,7 @@ from typing import Protocol
 from receiver.clients.alertmanager import Alertmanager
 from receiver.clients.cluster import Cluster
 from receiver.clients.database import Databases
+from receiver.clients.endpoints import Endpoints
 from receiver.clients.prometheus import Prometheus
 from receiver.domain.clock import Clock
 from receiver.domain.plans import Spec
@@ -98,5 +99,6 @@ class World:
     place: Place = field(default_factory=Place)
     timing: Timing = field(default_factory=Timing)
     databases: Databases = field(default_factory=Databases)
+    endpoints: Endpoints = field(default_factory=Endpoints)
     # Runs forward only: the age of facts is measured by it, never by a clock that may be set.
     steady: Callable[[], float] = time.monotonic

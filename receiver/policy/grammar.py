@@ -148,6 +148,7 @@ _DIAGNOSE = table(
         "One probe.",
         Key("probe", Form.TEXT, "Which probe.", needed=True, suggests=Suggested.PROBE),
         Key("connection", Form.TEXT, "Which database, for a probe that looks at one."),
+        Key("endpoint", Form.TEXT, "Which endpoint outside the cluster, for a probe that asks one."),
     ),
 )
 _SECURITY = table(

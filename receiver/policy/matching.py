@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from receiver.domain.canonical import canonical
 from receiver.domain.incidents import Incident, IncidentAlert
+from receiver.domain.names import DNS_LABEL
 from receiver.domain.plans import NotApplicable, ObjectRef
 from receiver.policy.model import (
     DEFAULT_CORRELATION,
@@ -20,7 +21,6 @@ from receiver.policy.model import (
 )
 
 LOOK_UP = re.compile(r"\{\{\s*labels\.([a-zA-Z_][a-zA-Z0-9_]*)\s*\}\}")
-_DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 API_VERSIONS = {"Deployment": "apps/v1"}
 
@@ -117,7 +117,7 @@ def resolve_target(template: TargetTemplate, labels: Mapping[str, str]) -> Objec
         return namespace
     if isinstance(name, NotApplicable):
         return name
-    if not _DNS_LABEL.fullmatch(namespace):
+    if not DNS_LABEL.fullmatch(namespace):
         return NotApplicable(f"{namespace[:80]!r} is not a valid namespace")
     if not _DNS_SUBDOMAIN.fullmatch(name):
         return NotApplicable(f"{name[:80]!r} is not a valid object name")

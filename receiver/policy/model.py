@@ -86,8 +86,21 @@ class Classify:
         return max((rule.for_ for rules in self.levels.values() for rule in rules), default=timedelta(0))
 
 
-# Probes whose names begin so look at a database and are told its connection.
-OF_DATABASES = "postgres-"
+_OF_DATABASES = "postgres-"
+_OF_ENDPOINTS = ("status-page", "health", "circuit-breakers")
+
+# What these find is somebody else's word: it stands beside what was measured and decides nothing alone.
+CORROBORATING = frozenset({"status-page"})
+
+
+def told_where(probe: str) -> str | None:
+    """The setting by which a probe is told where to look; None for those that look at the target.
+
+    Its value is a name in a file of the service: of databases, or of endpoints outside the cluster.
+    """
+    if probe.startswith(_OF_DATABASES):
+        return "connection"
+    return "endpoint" if probe in _OF_ENDPOINTS else None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from receiver.domain.names import DNS_LABEL, DNS_LABEL_IS
 from receiver.domain.plans import ApprovalRule, Ends, Risk, Spec, Undo, UndoWhen, Verification
 from receiver.domain.redaction import SECRET_NAME
 from receiver.domain.severity import Severity as Level
@@ -25,7 +26,7 @@ from receiver.policy.document import Document, ListNode, Node, ScalarNode, value
 from receiver.policy.fields import Fields, as_written, each, identifier, name, report, table, text, word
 from receiver.policy.matching import API_VERSIONS, LOOK_UP
 from receiver.policy.model import (
-    OF_DATABASES,
+    CORROBORATING,
     Budget,
     Candidate,
     Classify,
@@ -41,6 +42,7 @@ from receiver.policy.model import (
     Scope,
     SecuritySign,
     TargetTemplate,
+    told_where,
 )
 from receiver.policy.parameters import wrong_parameters
 
@@ -129,6 +131,7 @@ class _Draft:
     mode: Mode = Mode.PROPOSE
     queries: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    corroborating: set[str] = field(default_factory=set)
     used: list[Spec] = field(default_factory=list)
     levels: list[thresholds.Rule] = field(default_factory=list)
 
@@ -416,13 +419,11 @@ def _diagnose(draft: _Draft, fields: Fields) -> tuple[timedelta, tuple[ProbeUse,
             fields.document.complain(
                 key, f'probe "{called}" has the name of a query', "a condition could mean either: rename one"
             )
-        # A probe looks at the target, or at the database that it names; other settings there are none.
-        of_database = (probe or "").startswith(OF_DATABASES)
-        uses.known(("probe", "connection") if of_database else ("probe",))
-        connection = uses.text("connection", needed=True) if of_database else None
+        parameters = _where(uses, probe or "")
         if called is not None:
             draft.facts[called] = facts
-            parameters = {} if connection is None else {"connection": connection}
+            if probe in CORROBORATING:
+                draft.corroborating.add(called)
             probes.append(ProbeUse(called, probe or "", parameters))
     return deadline, tuple(probes)
 
@@ -434,6 +435,8 @@ def _security(draft: _Draft, spec: Fields) -> tuple[SecuritySign, ...]:
         fields.known(("sign", "when", "scope"))
         samples = {**draft.measured, **draft.facts, "labels": TEXTS}
         when = _condition(draft, fields, "when", samples, "query or fact", needed=False)
+        if when is not None:
+            _not_by_hearsay(draft, fields, when[1].names - {"labels"})
         scope = fields.word("scope", Scope, Scope.NAMESPACE)
         found.append(
             SecuritySign(_sentence(fields, "sign", MAX_ITEM), None if when is None else when[0], scope)
@@ -441,6 +444,24 @@ def _security(draft: _Draft, spec: Fields) -> tuple[SecuritySign, ...]:
 
     each(draft.document, spec.items("security"), "security", sign)
     return tuple(found)
+
+
+def _where(uses: Fields, probe: str) -> dict[str, str]:
+    """A probe looks at the target, or at the place that it names; other settings there are none.
+
+    Whether there is such a place, the service knows: the names stand in a file beside it.
+    """
+    setting = told_where(probe)
+    if setting is None:
+        uses.known(("probe",))
+        return {}
+    uses.known(("probe", setting))
+    name = uses.text(setting, needed=True)
+    if name is None:
+        return {}
+    if not DNS_LABEL.fullmatch(name) and (node := uses.node(setting)) is not None:
+        uses.document.complain(node, f"{setting} is a name in the service's file: {DNS_LABEL_IS}")
+    return {setting: name}
 
 
 def _propose(draft: _Draft, spec: Fields, target: TargetTemplate) -> tuple[Candidate, ...]:
@@ -464,12 +485,25 @@ def _propose(draft: _Draft, spec: Fields, target: TargetTemplate) -> tuple[Candi
         when = _condition(draft, fields, "when", samples, "query or fact", needed=False)
         parameters = _parameters(draft, fields, known)
         condition = None if when is None else when[0]
+        if when is not None:
+            _not_by_hearsay(draft, fields, when[1].names - {"labels"})
         expires = _expires(fields, known)
         ends = _ends(draft, fields) if "expiresWhen" in fields else None
         found.append(Candidate(named or "", why, condition, parameters, disabled, expires, ends))
 
     each(draft.document, spec.items("propose"), "propose", candidate)
     return tuple(found)
+
+
+def _not_by_hearsay(draft: _Draft, fields: Fields, names: frozenset[str]) -> None:
+    """A status page tells late and is kind to its owner (playbook, row 001.3a): own numbers decide."""
+    if names and names <= draft.corroborating:
+        fields.document.complain(
+            fields.key("when"),
+            f"only a status page would decide here: {', '.join(sorted(names))}",
+            "ask for a query of your own as well",
+            severity=Severity.WARNING,
+        )
 
 
 def _expires(fields: Fields, known: Spec | None) -> timedelta | None:

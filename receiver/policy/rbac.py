@@ -64,7 +64,8 @@ def _of_policy(
             for right in spec.writes:
                 if right.group == DATABASE:
                     continue
-                yield Grant(EXECUTOR, namespace, right, _names(policy, right))
+                place = None if right.everywhere else namespace
+                yield Grant(EXECUTOR, place, right, _names(policy, right))
 
 
 def _names(policy: Policy, right: Permission) -> tuple[str, ...]:

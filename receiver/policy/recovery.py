@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from receiver.domain.plans import FENCE, MARKER, BackendStep, EvictStep, PatchStep, Step
+from receiver.domain.plans import FENCE, MANAGER, MARKER, BackendStep, EvictStep, PatchStep, Step
 from receiver.domain.pointers import pointed_at
-
-MANAGER = "stanch"
 
 
 @dataclass(frozen=True)

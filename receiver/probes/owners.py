@@ -23,7 +23,9 @@ _FLUX_LABELS = ("kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name
 
 
 async def look(cluster: ClusterReader, target: ObjectRef, found: Mapping[str, Any]) -> tuple[Ownership, ...]:
-    """Every other owner of the object ``found``, autoscalers included."""
+    """Every other owner of the object ``found``, autoscalers included; what is in no namespace has none."""
+    if not target.namespace:
+        return owners_of(target, found, ())
     scalers = await cluster.list_objects("autoscaling/v2", "HorizontalPodAutoscaler", target.namespace)
     return owners_of(target, found, scalers)
 

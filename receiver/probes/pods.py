@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +18,7 @@ from receiver.domain.alerts import parse_time
 from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.plans import ObjectRef
 from receiver.domain.remediation import ClusterReader
-from receiver.domain.workloads import is_ready
+from receiver.domain.workloads import is_ready, selector_of
 
 PODS: Mapping[str, Any] = {
     "count": 3,
@@ -63,8 +64,8 @@ _NUMBERS = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\d+(?:[.:]\
 
 async def states(cluster: ClusterReader, target: ObjectRef, *, now: datetime) -> Any:
     """The facts of `pods`; None where there is no such workload."""
-    found = await _pods(cluster, target)
-    return None if found is None else facts_of(found, now=now)
+    found = await selected(cluster, target)
+    return None if found is None else facts_of(found.pods, now=now)
 
 
 def facts_of(found: list[dict[str, Any]], *, now: datetime) -> dict[str, Any]:
@@ -95,10 +96,10 @@ async def fingerprints(cluster: ClusterReader, target: ObjectRef) -> Any:
 
     A pod whose log cannot be had is left out; none at all raises what the last one raised.
     """
-    found = await _pods(cluster, target)
+    found = await selected(cluster, target)
     if found is None:
         return None
-    newest = sorted(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True)[
+    newest = sorted(found.pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True)[
         :LOOKED_INTO
     ]
     answers = await asyncio.gather(*(_log(cluster, pod) for pod in newest), return_exceptions=True)
@@ -137,12 +138,27 @@ def shape(line: str) -> str:
     return " ".join(kept.split())[:LINE]
 
 
-async def _pods(cluster: ClusterReader, target: ObjectRef) -> list[dict[str, Any]] | None:
+@dataclass(frozen=True)
+class Selected:
+    """The pods of a workload, and the labels that it selects them by."""
+
+    labels: Mapping[str, str]
+    pods: list[dict[str, Any]]
+
+
+async def selected(cluster: ClusterReader, target: ObjectRef) -> Selected | None:
+    """The pods of a workload, two hundred at most; None where there is no such workload.
+
+    Raises PermanentError where it selects them by more than labels, and what the door raises.
+    """
     workload = await cluster.get(target)
     if workload is None:
         return None
-    selector = workload["spec"]["selector"].get("matchLabels", {})
-    return await cluster.list_objects("v1", "Pod", target.namespace, labels=selector, limit=MOST_PODS)
+    labels = selector_of(workload)
+    if labels is None:
+        raise PermanentError(f"{target} selects its pods by expressions: which are its own is not known")
+    found = await cluster.list_objects("v1", "Pod", target.namespace, labels=labels, limit=MOST_PODS)
+    return Selected(labels, found)
 
 
 async def _log(cluster: ClusterReader, pod: Mapping[str, Any]) -> str:

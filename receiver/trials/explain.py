@@ -19,11 +19,12 @@ import aiohttp
 from rich.console import Console
 from rich.text import Text
 
-from receiver.app import WallClock, connect_cluster, connections, open_store, read_policies
+from receiver.app import WallClock, connect_cluster, connections, endpoints, open_store, read_policies
 from receiver.clients.alertmanager import Alertmanager
 from receiver.clients.answers import Answer, Rejected
 from receiver.clients.cluster import Cluster
 from receiver.clients.database import Databases
+from receiver.clients.endpoints import Endpoints, open_session
 from receiver.clients.prometheus import Prometheus
 from receiver.domain import events as ev
 from receiver.domain.alerts import Unreadable, read_notification
@@ -114,7 +115,7 @@ async def explain(
         url = f"sqlite:///{Path(folder) / 'explain.sqlite3'}"
         store = await asyncio.to_thread(open_store, url, asyncio.get_running_loop())
         databases = ReadOnlyDatabases(connections(settings))
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession() as session, open_session() as asking:
             reader = ReadOnlyCluster(door)
             world = World(
                 owner="explain",
@@ -131,6 +132,7 @@ async def explain(
                     cluster=settings.cluster, cluster_label=settings.cluster_label, source=settings.source
                 ),
                 databases=databases,
+                endpoints=Endpoints(endpoints(settings), asking),
             )
             counters = Counters()
             now = clock.now().timestamp()

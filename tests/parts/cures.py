@@ -56,6 +56,18 @@ def change_spec(resource: str, name: str, **fields: Any) -> Callable[[Harness], 
     return meddle
 
 
+def more_nodes(h: Harness) -> None:
+    """Two more, so that one can be missed."""
+    well = h.demo.api.get("nodes", "", "node-0")
+    for name in ("node-2", "node-3"):
+        h.demo.api.load([{**well, "metadata": {"name": name}}])
+
+
+def uncordon(h: Harness) -> None:
+    """Somebody lets pods onto the node again."""
+    h.demo.api.change("nodes", "", "node-1", {"spec": {"unschedulable": None}})
+
+
 def a_pod(h: Harness) -> str:
     """The name of one of the pods that serve the present release."""
     return str(h.demo.api.find("pods", NAMESPACE, f"app={APP}")[0]["metadata"]["name"])
@@ -74,6 +86,7 @@ class Cure:
     summary: str
     resource: str = "deployments"
     name: str = APP
+    namespace: str = NAMESPACE
     verb: str = "patch"
     reversible: bool = True
     expires: timedelta | None = None
@@ -169,5 +182,17 @@ CURES = (
         verb="evict",
         reversible=False,
         with_pod=True,
+    ),
+    Cure(
+        "node.cordon",
+        {"node": "node-1"},
+        ("/spec/unschedulable",),
+        "cordon Node node-1, which runs",
+        resource="nodes",
+        name="node-1",
+        namespace="",
+        arrange=more_nodes,
+        meddle=uncordon,
+        expires=timedelta(hours=4),
     ),
 )

@@ -22,6 +22,7 @@ from builders import policies as usual_policies
 from receiver.clients import cluster
 from receiver.clients.alertmanager import Alertmanager
 from receiver.clients.database import Databases
+from receiver.clients.endpoints import Endpoints
 from receiver.clients.prometheus import Prometheus
 from receiver.demo.kubernetes import SteppedClock
 from receiver.demo.scenario import Scenario, scenario
@@ -140,6 +141,7 @@ async def harness(
     alertmanager: bool = False,
     place: Place | None = None,
     databases: Databases | None = None,
+    endpoints: Endpoints | None = None,
 ) -> AsyncIterator[Harness]:
     """The pipeline over this store, in the demo world, at noon on a healthy day."""
     clock = SteppedClock()
@@ -165,6 +167,7 @@ async def harness(
             destinations=[told],
             place=place or Place(cluster=CLUSTER, receiver="stanch"),
             databases=databases,
+            endpoints=endpoints or Endpoints(),
         )
         yield Harness(clock, demo, world, Worker(world, counters), counters, told)
         await asyncio.sleep(0)

@@ -44,6 +44,7 @@ spec:
     rollout: {probe: rollout-history}
     owner: {probe: owners}
     db: {probe: postgres-disk, connection: shop}
+    page: {probe: status-page, endpoint: openai}
   security:
     - {sign: a miner runs in it, when: err > 0.9 && rollout.hasEarlier, scope: workload}
   propose:
@@ -156,8 +157,10 @@ def test_the_loader_asks_for_exactly_the_listed_keys(monkeypatch: pytest.MonkeyP
         where = what.removeprefix("spec.")
         if where not in CHOSEN:
             listed[f"Policy:{where}"] = {key.name for key in keys}
-    # Which keys a probe has depends on whether it looks at a database.
-    listed["Policy:diagnose.db"] = listed.pop("Policy:diagnose.name of the facts")
+    # Which keys a probe has depends on where it looks.
+    of_probes = listed.pop("Policy:diagnose.name of the facts")
+    listed["Policy:diagnose.db"] = of_probes - {"endpoint"}
+    listed["Policy:diagnose.page"] = of_probes - {"connection"}
     listed["Policy:diagnose.rollout"] = {"probe"}
     listed["Policy:diagnose.owner"] = {"probe"}
     assert asked.pop("Policy:the file") == {"apiVersion", "kind", "metadata", "spec"}

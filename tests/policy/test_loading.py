@@ -326,6 +326,26 @@ ERRORS: dict[str, tuple[str, str, str]] = {
         "⟦rollout⟧: {probe: postgres-disk}",
         'field "connection" is missing',
     ),
+    "a probe of an endpoint without one": (
+        "rollout: {probe: rollout-history}",
+        "⟦rollout⟧: {probe: status-page}",
+        'field "endpoint" is missing',
+    ),
+    "an endpoint by its address": (
+        "rollout: {probe: rollout-history}",
+        'rollout: {probe: health, endpoint: ⟦"https://evil.example"⟧}',
+        "endpoint is a name in the service's file: small letters, digits and - only",
+    ),
+    "an endpoint from a label": (
+        "rollout: {probe: rollout-history}",
+        'rollout: {probe: health, endpoint: ⟦"{{ labels.host }}"⟧}',
+        "endpoint is a name in the service's file",
+    ),
+    "a connection that no file could name": (
+        "rollout: {probe: rollout-history}",
+        "rollout: {probe: postgres-disk, connection: ⟦Shop_DB⟧}",
+        "connection is a name in the service's file",
+    ),
     "a probe of the target with a database": (
         "{probe: rollout-history}",
         "{probe: rollout-history, ⟦connection⟧: shop}",
@@ -743,6 +763,28 @@ def test_a_secret_written_into_a_parameter_is_a_warning(good: str, key: str, val
     loaded = load(texts, catalogue={spec.name: spec}, probe_facts=FACTS)
     assert [complaint.message for complaint in loaded.complaints] == ["this looks like a secret"]
     assert loaded.policies is not None
+
+
+@pytest.mark.parametrize(
+    ("when", "warned"),
+    [
+        ("page.level >= 2", True),
+        ('page.level >= 2 && labels.team == "a"', True),
+        ("page.level >= 2 && err > 0.2", False),
+        ("rollout.hasEarlier", False),
+    ],
+)
+def test_a_status_page_that_decides_alone_is_a_warning(
+    good: str, loader: Loader, when: str, warned: bool
+) -> None:
+    probes = "rollout: {probe: rollout-history}"
+    text = good.replace(probes, f"{probes}\n    page: {{probe: status-page, endpoint: openai}}")
+    start = text.index("      when:")
+    changed = f"{text[:start]}      when: {when}\n{text[text.index(chr(10), start) + 1 :]}"
+    loaded = loader(changed)
+    assert loaded.policies is not None
+    messages = [complaint.message for complaint in loaded.complaints]
+    assert messages == (["only a status page would decide here: page"] if warned else [])
 
 
 def test_a_remediation_for_another_kind_is_refused(good: str) -> None:

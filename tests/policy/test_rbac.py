@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 from builders import policies, policy
 from typer.testing import CliRunner
@@ -68,6 +69,17 @@ def test_what_is_looked_at_in_all_namespaces_is_a_cluster_role() -> None:
         {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
     ]
+
+
+def test_what_is_in_no_namespace_is_written_by_a_cluster_role() -> None:
+    candidate = Candidate("node.cordon", "", None, {"node": "a"}, expires=timedelta(hours=4))
+    found = of(policy(target=FIXED, candidates=(candidate,)))
+    assert [(role["kind"], role["metadata"]["name"]) for role in found] == [  # type: ignore[index]
+        ("ClusterRole", EXECUTOR),
+        ("ClusterRole", READER),
+        ("Role", READER),
+    ]
+    assert rules(found, EXECUTOR) == [[{"apiGroups": [""], "resources": ["nodes"], "verbs": ["patch"]}]]
 
 
 def test_roles_are_judged_as_the_api_server_does() -> None:

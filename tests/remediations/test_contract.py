@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from builders import CAROL, alert, notification, policies, policy
-from cures import CURES, NAMESPACE, Cure
+from cures import CURES, Cure
 from harness import Harness, harness
 from stories import approved, noticed, until_state
 
@@ -97,13 +97,13 @@ async def done(h: Harness, cure: Cure) -> None:
     await h.work()
 
 
-def another_of_that_name(h: Harness, plural: str) -> None:
+def another_of_that_name(h: Harness, plural: str, namespace: str) -> None:
     """Everything of this kind is deleted and made anew: the same names, other uids."""
     resource = by_plural(plural)
-    for found in h.demo.api.find(plural, NAMESPACE):
+    for found in h.demo.api.find(plural, namespace):
         name, old = found["metadata"]["name"], found["metadata"]
         kept = {key: old[key] for key in ("name", "namespace", "labels", "ownerReferences") if key in old}
-        h.demo.api.registry.delete(resource, NAMESPACE, name, {}, dry_run=False)
+        h.demo.api.registry.delete(resource, namespace, name, {}, dry_run=False)
         h.demo.api.load([{**found, "metadata": kept}])
 
 
@@ -171,7 +171,7 @@ async def test_a_second_run_after_an_answer_that_was_lost_writes_nothing(memory:
 async def test_a_target_that_changed_since_is_not_written(memory: Store, cure: Cure) -> None:
     async with harness(memory, policies=cure.policies()) as h:
         await sick(h, cure)
-        another_of_that_name(h, cure.resource)
+        another_of_that_name(h, cure.resource, cure.namespace)
         await people.approve_plan(h.world, "P-1", CAROL, digest=None, reason="as planned")
         await h.work()
         assert h.demo.real_writes == 0
@@ -183,7 +183,7 @@ async def test_undoing_restores_exactly_what_was_captured(memory: Store, cure: C
     async with harness(memory, policies=cure.policies(), with_scenario="inc-001-not-helping") as h:
         cure.arrange(h)
         await h.fall_ill()
-        before = cure.reversible and bare(h.demo.api.get(cure.resource, NAMESPACE, cure.name))
+        before = cure.reversible and bare(h.demo.api.get(cure.resource, cure.namespace, cure.name))
         await h.deliver(notification(alert(starts_at=h.clock.now(), with_labels=cure.labels(h))))
         await h.work()
         await people.approve_plan(h.world, "P-1", CAROL, digest=None, reason="as planned")
@@ -191,7 +191,7 @@ async def test_undoing_restores_exactly_what_was_captured(memory: Store, cure: C
         await people.decide_undo(h.world, "P-1", CAROL, undo=True, reason="back")
         await h.work()
         if cure.reversible:
-            assert bare(h.demo.api.get(cure.resource, NAMESPACE, cure.name)) == before
+            assert bare(h.demo.api.get(cure.resource, cure.namespace, cure.name)) == before
             assert "Undone" in await h.kinds()
         else:
             assert "UndoImpossible" in await h.kinds()
@@ -205,10 +205,10 @@ async def test_undoing_leaves_alone_what_others_changed_since(memory: Store, cur
         await done(h, cure)
         await h.pass_time(timedelta(minutes=32))
         cure.meddle(h)
-        meddled = bare(h.demo.api.get(cure.resource, NAMESPACE, cure.name))
+        meddled = bare(h.demo.api.get(cure.resource, cure.namespace, cure.name))
         await people.decide_undo(h.world, "P-1", CAROL, undo=True, reason="back")
         await h.work()
-        assert bare(h.demo.api.get(cure.resource, NAMESPACE, cure.name)) == meddled
+        assert bare(h.demo.api.get(cure.resource, cure.namespace, cure.name)) == meddled
         impossible = next(event for event in await h.events() if event.event == "UndoImpossible")
         assert "somebody changed" in str(impossible)
 

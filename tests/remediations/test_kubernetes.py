@@ -11,6 +11,7 @@ import pytest
 
 from receiver.domain.plans import Draft, FieldChange, NotApplicable, ObjectRef, PatchStep, Receipt
 from receiver.domain.remediation import Evidence
+from remediations.kubernetes.cordon import Cordon
 from remediations.kubernetes.evict import Evict
 from remediations.kubernetes.restart import Restart
 from remediations.kubernetes.scale import Scale
@@ -469,3 +470,144 @@ def test_evicting(found: dict[str, Any], one: dict[str, Any] | None, reason: str
     else:
         assert isinstance(answer, Draft)
         assert answer.steps[0].target == ObjectRef("v1", "Pod", "shop", "api-h-1", "p")
+
+
+CORDON = Cordon(DOOR)
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+MASTER = "node-role.kubernetes.io/master"
+
+
+def cluster_node(name: str, *, ready: str = "True", disk: str = "False", **spec: Any) -> dict[str, Any]:
+    found = node(name, **spec)
+    found["metadata"] |= {"uid": f"uid-{name}", "labels": {}}
+    conditions = [{"type": "Ready", "status": ready}, {"type": "DiskPressure", "status": disk}]
+    found["status"]["conditions"] = conditions
+    return found
+
+
+def around(sick: dict[str, Any] | None, *others: dict[str, Any], pods: int = 2) -> dict[str, Any]:
+    """A Deployment with so many pods on the node that is to be cordoned, and the nodes of the cluster."""
+    return {
+        "deployment": deployment(),
+        "node": sick,
+        "pods": [{"metadata": {"name": f"api-{number}"}} for number in range(pods)],
+        "nodes": [*([] if sick is None else [sick]), *others],
+    }
+
+
+WELL, ALSO_WELL = cluster_node("b"), cluster_node("c")
+NO_SCHEDULE = [{"key": "gpu", "effect": "NoSchedule"}]
+EXPRESSIONS = {"matchExpressions": [{"key": "app", "operator": "Exists"}]}
+TOO_FEW = "1 other nodes take pods; the policy wants 2 left"
+
+
+def labelled(key: str) -> dict[str, Any]:
+    found = cluster_node("a")
+    found["metadata"]["labels"] = {key: ""}
+    return found
+
+
+def of_control_plane_by_taint() -> dict[str, Any]:
+    return cluster_node("a", taints=[{"key": CONTROL_PLANE, "effect": "NoSchedule"}])
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ({**around(WELL), "deployment": None}, "there is no such Deployment"),
+        (around(None, WELL, ALSO_WELL), "there is no node a"),
+        (
+            {**around(cluster_node("a"), WELL, ALSO_WELL), "deployment": deployment(selector=EXPRESSIONS)},
+            "which pods are of Deployment shop/api is not known: it selects by expressions",
+        ),
+        (around(cluster_node("a"), WELL, ALSO_WELL, pods=0), "no pod of Deployment shop/api runs on Node a"),
+        (around(cluster_node("a", unschedulable=True), WELL, ALSO_WELL), "node a is cordoned already"),
+        (around(labelled(CONTROL_PLANE), WELL, ALSO_WELL), "node a is of the control plane"),
+        (around(labelled(MASTER), WELL, ALSO_WELL), "node a is of the control plane"),
+        (around(of_control_plane_by_taint(), WELL, ALSO_WELL), "node a is of the control plane"),
+        (around(cluster_node("a")), "0 other nodes take pods; the policy wants 2 left"),
+        (around(cluster_node("a"), WELL), TOO_FEW),
+        (around(cluster_node("a", ready="False"), WELL), TOO_FEW),
+        (around(cluster_node("a"), WELL, cluster_node("c", ready="Unknown")), TOO_FEW),
+        (around(cluster_node("a"), WELL, cluster_node("c", unschedulable=True)), TOO_FEW),
+        (around(cluster_node("a"), WELL, cluster_node("c", taints=NO_SCHEDULE)), TOO_FEW),
+    ],
+    ids=[
+        "no Deployment",
+        "no node",
+        "whose pods",
+        "none of its pods",
+        "cordoned already",
+        "control plane",
+        "master",
+        "control plane by taint",
+        "the last one",
+        "too few",
+        "too few, and it is sick",
+        "the other is not heard of",
+        "the other is cordoned",
+        "the other is tainted",
+    ],
+)
+def test_what_is_never_cordoned(state: dict[str, Any], reason: str) -> None:
+    assert planned(CORDON, state, {"node": "a"}) == NotApplicable(reason)
+
+
+@pytest.mark.parametrize(
+    ("sick", "why"),
+    [
+        (cluster_node("a"), "the node itself says that it is well"),
+        (cluster_node("a", ready="False", disk="True"), "of the node, DiskPressure is True, Ready is False"),
+        (cluster_node("a", ready="Unknown"), "of the node, Ready is Unknown"),
+        (cluster_node("a", taints=NO_SCHEDULE), "the node itself says that it is well"),
+    ],
+    ids=["well", "short of disk and not ready", "not heard of", "tainted"],
+)
+def test_a_node_of_the_workload_is_cordoned_and_nothing_else_is_touched(
+    sick: dict[str, Any], why: str
+) -> None:
+    found = planned(CORDON, around(sick, WELL, ALSO_WELL), {"node": "a"})
+    assert change_of(found) == FieldChange("/spec/unschedulable", None, True)
+    assert found.steps[0].target == ObjectRef("v1", "Node", "", "a", "uid-a")
+    assert found.target.kind == "Deployment"
+    assert found.why == why
+    assert "no pod is ended or moved; new ones go to the 2 other nodes" in found.blast_radius
+
+
+def test_how_many_others_must_be_left_is_for_the_policy_to_say() -> None:
+    state = around(cluster_node("a"), WELL)
+    assert isinstance(planned(CORDON, state, {"node": "a", "keep": 1}), Draft)
+    assert isinstance(planned(CORDON, around(cluster_node("a")), {"node": "a", "keep": 1}), NotApplicable)
+
+
+def managed(*managers: str, **spec: Any) -> dict[str, Any]:
+    found = cluster_node("a", **{"unschedulable": True, **spec})
+    fields: dict[str, Any] = {"f:spec": {"f:unschedulable": {}}}
+    found["metadata"]["managedFields"] = [{"manager": "kubelet", "fieldsV1": {"f:status": {}}}] + [
+        {"manager": manager, "fieldsV1": fields} for manager in managers
+    ]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("present", "reason"),
+    [
+        (None, "is gone"),
+        (cluster_node("a") | {"metadata": {"name": "a", "uid": "new"}}, "another Node of that name"),
+        (managed(unschedulable=None), "somebody changed /spec/unschedulable since; it is left as it is"),
+        (managed("kubectl-cordon"), "another manager has set it anew"),
+        (managed("kubectl-cordon", "stanch"), "another manager has set it anew"),
+        (managed(), "another manager has set it anew"),
+    ],
+    ids=["gone", "another", "uncordoned", "cordoned anew", "by both", "by nobody knows whom"],
+)
+def test_a_node_is_uncordoned_only_where_it_is_our_word(present: Any, reason: str) -> None:
+    draft = planned(CORDON, around(cluster_node("a"), WELL, ALSO_WELL), {"node": "a"})
+    receipt = Receipt("i", draft.steps[0].target, draft.steps[0].changes, None, NOW)
+    found = CORDON.undo_plan((receipt,), {"node": present})
+    assert isinstance(found, NotApplicable)
+    assert reason in found.reason
+    back = CORDON.undo_plan((receipt,), {"node": managed("stanch")})
+    assert isinstance(back, tuple)
+    assert back[0].changes == (FieldChange("/spec/unschedulable", True, None),)
+    assert isinstance(CORDON.undo_plan((), {"node": managed("stanch")}), NotApplicable)

@@ -13,6 +13,7 @@ from receiver.demo.kubernetes import budgets, discovery
 from receiver.demo.kubernetes.access import Access, Question, User
 from receiver.demo.kubernetes.calls import Applied
 from receiver.demo.kubernetes.logs import Logs
+from receiver.demo.kubernetes.metrics import GROUP, Metrics
 from receiver.demo.kubernetes.registry import Outcome, Registry
 from receiver.demo.kubernetes.requests import (
     PATH,
@@ -38,6 +39,7 @@ class Handlers:
     registry: Registry
     access: Access
     logs: Logs = field(default_factory=Logs)
+    metrics: Metrics = field(default_factory=Metrics)
 
     def handle(self, request: ApiRequest) -> Reply:
         """Answer ``request``; never raises `ApiError`."""
@@ -69,6 +71,8 @@ class Handlers:
                 return Reply(200, found)
             if request.path in ("/healthz", "/livez", "/readyz"):
                 return Reply(200, "ok")
+            if (measured := self._measured(request, user)) is not None:
+                return Reply(200, measured)
         if kind := _review_kind(request):
             body = self.access.review(kind, object_of(request), user)
             return Reply(201, body)
@@ -78,6 +82,21 @@ class Handlers:
         verb = verb_of(request.method, target)
         self._require(user, verb, target)
         return self._verb_of(verb)(request, target)
+
+    def _measured(self, request: ApiRequest, user: User) -> JsonObject | None:
+        """The answer of the metrics API, if it is asked and there is one."""
+        asked = self.metrics.asked(request.path)
+        if asked is None:
+            return None
+        question = Question(
+            verb=asked.verb,
+            group=GROUP,
+            resource=asked.resource.plural,
+            namespace=asked.namespace or "",
+            name=asked.name,
+        )
+        self.access.require(user, question)
+        return self.metrics.answer(asked, self.registry.store, Selection.parse(request.query))
 
     def _require(self, user: User, verb: str, target: Target) -> None:
         question = Question(

@@ -23,6 +23,7 @@ from receiver.demo.kubernetes.calls import Call, CallLog
 from receiver.demo.kubernetes.faults import Fault, Faults
 from receiver.demo.kubernetes.handlers import Handlers
 from receiver.demo.kubernetes.logs import Logs
+from receiver.demo.kubernetes.metrics import Metrics
 from receiver.demo.kubernetes.requests import ApiRequest, Reply
 from receiver.demo.kubernetes.selectors import truth
 from receiver.demo.kubernetes.status import ApiError
@@ -64,8 +65,9 @@ class ApiServer(World):
         self.access = Access()
         self.faults = Faults()
         self.logs = Logs()
+        self.metrics = Metrics()
         self.calls = calls
-        self._handlers = Handlers(self.registry, self.access, self.logs)
+        self._handlers = Handlers(self.registry, self.access, self.logs, self.metrics)
 
     def start_over(self, clock: Clock) -> None:
         """An empty cluster at the same address, on another clock; not where a task follows the first one."""
