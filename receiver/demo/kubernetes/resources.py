@@ -138,6 +138,24 @@ RESOURCEQUOTAS = Resource(
     short_names=("quota",),
     subresources=("status",),
 )
+PVCS = Resource(
+    group="",
+    version="v1",
+    plural="persistentvolumeclaims",
+    kind="PersistentVolumeClaim",
+    model="V1PersistentVolumeClaim",
+    short_names=("pvc",),
+    subresources=("status",),
+)
+STORAGECLASSES = Resource(
+    group="storage.k8s.io",
+    version="v1",
+    plural="storageclasses",
+    kind="StorageClass",
+    model="V1StorageClass",
+    namespaced=False,
+    short_names=("sc",),
+)
 LEASES = Resource(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease", model="V1Lease")
 
 RESOURCES = (
@@ -145,6 +163,7 @@ RESOURCES = (
     EVENTS,
     NAMESPACES,
     NODES,
+    PVCS,
     PODS,
     RESOURCEQUOTAS,
     SECRETS,
@@ -155,6 +174,7 @@ RESOURCES = (
     STATEFULSETS,
     HPAS,
     PDBS,
+    STORAGECLASSES,
     LEASES,
 )
 """Everything that can be stored, in the order in which discovery lists it."""

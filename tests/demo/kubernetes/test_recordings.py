@@ -33,6 +33,10 @@ DIFFERENT_ON_PURPOSE: dict[str, dict[str, str]] = {
         "status.replicas": "recorded between two steps of the controllers, which here are one",
         "status.updatedReplicas": "the same",
     },
+    "pvc-expand-forbidden": {
+        "message": "it goes on with a diff of the server's own types; its beginning is compared below",
+        "details.causes[0].message": "the same",
+    },
 }
 """Recording, path in its answer, reason."""
 
@@ -352,6 +356,18 @@ async def test_the_recorded_session_goes_the_same_way_here(replay: Replay) -> No
         "patch-json-replace-uid-wrong",
     ):
         await replay.check(name)
+
+
+async def test_a_claim_without_a_volume_cannot_grow_in_the_recorded_words(replay: Replay) -> None:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}}}
+    metadata = {"name": "data", "namespace": "shop"}
+    replay.api.load(
+        [{"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}]
+    )
+    await replay.check("pvc-expand-forbidden")
+    recorded = recording("pvc-expand-forbidden")
+    _, _, body = await replay.send(recorded["request"], "admin")
+    assert recorded["response"]["body"]["message"].startswith(f"{body['message']}\n")
 
 
 async def test_who_may_do_what_is_answered_as_recorded(replay: Replay) -> None:
