@@ -5,7 +5,7 @@ from __future__ import annotations
 from receiver.domain.plans import Spec
 from receiver.domain.remediation import ClusterReader, DatabaseReader, Remediation
 from remediations import plugins
-from remediations.kubernetes import evict, restart, rollback, scale, set_env, set_resources
+from remediations.kubernetes import evict, expand, restart, rollback, scale, set_env, set_resources
 from remediations.postgres import cancel_query, terminate_idle
 
 SPECS: tuple[Spec, ...] = (
@@ -15,6 +15,7 @@ SPECS: tuple[Spec, ...] = (
     restart.SPEC,
     set_resources.SPEC,
     evict.SPEC,
+    expand.SPEC,
     terminate_idle.SPEC,
     cancel_query.SPEC,
 )
@@ -29,6 +30,7 @@ def build(cluster: ClusterReader, databases: DatabaseReader) -> dict[str, Remedi
         restart.Restart(cluster),
         set_resources.SetResources(cluster),
         evict.Evict(cluster),
+        expand.Expand(cluster),
         terminate_idle.TerminateIdle(databases),
         cancel_query.CancelQuery(databases),
     ]

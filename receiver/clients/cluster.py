@@ -40,6 +40,8 @@ _PLURALS: Mapping[str, tuple[str, str]] = {
     "HorizontalPodAutoscaler": ("autoscaling", "horizontalpodautoscalers"),
     "PodDisruptionBudget": ("policy", "poddisruptionbudgets"),
     "ResourceQuota": ("", "resourcequotas"),
+    "PersistentVolumeClaim": ("", "persistentvolumeclaims"),
+    "StorageClass": ("storage.k8s.io", "storageclasses"),
 }
 
 

@@ -19,7 +19,7 @@ DATABASE = "postgresql"
 READER, EXECUTOR = "stanch-reader", "stanch-executor"
 # What the guards ask, whatever the cure: who else writes the target's fields.
 GUARDS = (Permission("autoscaling", "horizontalpodautoscalers", "list"),)
-_PLURALS = {"Deployment": "deployments"}
+_PLURALS = {"Deployment": "deployments", "PersistentVolumeClaim": "persistentvolumeclaims"}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from builders import labels, policies, policy
 from harness import Harness
 
 from receiver.domain.plans import ApprovalRule, Risk
-from receiver.policy.model import Budget, Candidate, Guards, PolicySet
+from receiver.policy.model import Budget, Candidate, Guards, PolicySet, TargetTemplate
 
 NAMESPACE, APP = "greenlang", "greenlang-api"
 SCALER: Mapping[str, Any] = {
@@ -33,6 +33,33 @@ def nothing(h: Harness) -> None:
 def autoscaled(h: Harness) -> None:
     """The Deployment has an autoscaler."""
     h.demo.api.load([dict(SCALER)])
+
+
+CLAIM = "reports"
+
+
+def with_a_claim(h: Harness) -> None:
+    """There is a claim that may grow, made long before anything went wrong."""
+    metadata = {"name": CLAIM, "namespace": NAMESPACE}
+    spec = {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "fast",
+        "resources": {"requests": {"storage": "10Gi"}},
+    }
+    storage_class = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": "fast"},
+        "provisioner": "csi.example.com",
+        "allowVolumeExpansion": True,
+    }
+    h.demo.api.load(
+        [
+            storage_class,
+            {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec},
+        ]
+    )
+    h.demo.api.reconcile()
 
 
 def change_container(**fields: Any) -> Callable[[Harness], None]:
@@ -80,6 +107,8 @@ class Cure:
     arrange: Callable[[Harness], None] = nothing
     meddle: Callable[[Harness], None] = nothing
     with_pod: bool = False
+    kind: str = "Deployment"
+    """What the policy targets."""
 
     def __str__(self) -> str:
         return f"{self.remediation} of {self.resource}"
@@ -91,7 +120,13 @@ class Cure:
         usual = {
             "candidates": (candidate,),
             "probes": (),
-            "approve": {Risk.DISRUPTIVE: groups, Risk.REVERSIBLE: groups},
+            "approve": dict.fromkeys((Risk.DISRUPTIVE, Risk.REVERSIBLE, Risk.IRREVERSIBLE), groups),
+            "target": TargetTemplate(
+                self.kind,
+                "{{ labels.namespace }}",
+                "{{ labels.app }}" if self.kind == "Deployment" else self.name,
+                (NAMESPACE,),
+            ),
             "guards": Guards(per_target=Budget(1, timedelta(hours=2))),
         }
         return policies(policy(**{**usual, **changes}))
@@ -169,5 +204,16 @@ CURES = (
         verb="evict",
         reversible=False,
         with_pod=True,
+    ),
+    Cure(
+        "volume.expand",
+        {"most": "50Gi"},
+        ("/spec/resources/requests/storage",),
+        f"grow PersistentVolumeClaim {NAMESPACE}/{CLAIM} from 10Gi to 13Gi",
+        resource="persistentvolumeclaims",
+        name=CLAIM,
+        kind="PersistentVolumeClaim",
+        reversible=False,
+        arrange=with_a_claim,
     ),
 )
