@@ -88,6 +88,8 @@ class Classify:
 
 # Probes whose names begin so look at a database and are told its connection.
 OF_DATABASES = "postgres-"
+# Those that look at a target of any kind; the others need a workload with pods and revisions.
+OF_ANY_KIND = frozenset({"owners"})
 
 
 @dataclass(frozen=True)

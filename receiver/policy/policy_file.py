@@ -25,6 +25,7 @@ from receiver.policy.document import Document, ListNode, Node, ScalarNode, value
 from receiver.policy.fields import Fields, as_written, each, identifier, name, report, table, text, word
 from receiver.policy.matching import API_VERSIONS, LOOK_UP
 from receiver.policy.model import (
+    OF_ANY_KIND,
     OF_DATABASES,
     Budget,
     Candidate,
@@ -95,6 +96,8 @@ _ORDER = tuple(Risk)
 # A namespace that no policy names.
 _ANOTHER = "some-other-namespace"
 _AUTOMATIC = (Risk.READ_ONLY, Risk.REVERSIBLE)
+# A name that is misspelt is complained of once.
+_WITHOUT_PODS = API_VERSIONS.keys() - {"Deployment"}
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ def read_policy(document: Document, metadata: Fields, spec: Fields, around: Surr
     _from_anywhere(where, match, target)
     _queries(draft, spec.table("queries", needed=True))
     classify = _classify(draft, spec.table("classify", needed=True))
-    deadline, probes = _diagnose(draft, spec.having("diagnose").table("diagnose"))
+    deadline, probes = _diagnose(draft, spec.having("diagnose").table("diagnose"), target)
     candidates = _propose(draft, spec, target)
     handover = _handover(draft, spec)
     guards = _guard(draft, spec.having("guard").table("guard"))
@@ -390,7 +393,9 @@ def _severity_label(fields: Fields) -> Mapping[str, Level]:
     return found
 
 
-def _diagnose(draft: _Draft, fields: Fields) -> tuple[timedelta, tuple[ProbeUse, ...]]:
+def _diagnose(
+    draft: _Draft, fields: Fields, target: TargetTemplate
+) -> tuple[timedelta, tuple[ProbeUse, ...]]:
     deadline = fields.duration("deadline", timedelta(seconds=20), least=_SECOND)
     probes: list[ProbeUse] = []
     for key, node in fields.entries():
@@ -400,7 +405,8 @@ def _diagnose(draft: _Draft, fields: Fields) -> tuple[timedelta, tuple[ProbeUse,
         uses = table(fields.document, node, f"diagnose.{key.text}", at=key)
         probe = uses.text("probe", needed=True)
         facts: Any = ANY
-        if probe is not None and (named := uses.node("probe")) is not None:
+        named = uses.node("probe")
+        if probe is not None and named is not None:
             facts = draft.around.probe_facts.get(probe, ANY)
             if facts is ANY:
                 hint = did_you_mean(probe, draft.around.probe_facts)
@@ -411,6 +417,9 @@ def _diagnose(draft: _Draft, fields: Fields) -> tuple[timedelta, tuple[ProbeUse,
             )
         # A probe looks at the target, or at the database that it names; other settings there are none.
         of_database = (probe or "").startswith(OF_DATABASES)
+        for_it = target.kind not in _WITHOUT_PODS or of_database or probe in OF_ANY_KIND
+        if not for_it and facts is not ANY and named is not None:
+            fields.document.complain(named, f"{probe} looks at a Deployment, not at a {target.kind}")
         uses.known(("probe", "connection") if of_database else ("probe",))
         connection = uses.text("connection", needed=True) if of_database else None
         if called is not None:
