@@ -32,7 +32,7 @@ def rfc3339(moment: datetime) -> str:
 
 
 def wrote_size(manager: str, at: datetime, **more: Any) -> dict[str, Any]:
-    fields = {"f:spec": {"f:resources": {"f:requests": {".": {}, "f:storage": {}}}}}
+    fields: dict[str, Any] = {"f:spec": {"f:resources": {"f:requests": {".": {}, "f:storage": {}}}}}
     return {"manager": manager, "operation": "Update", "time": rfc3339(at), "fieldsV1": fields, **more}
 
 
