@@ -14,9 +14,10 @@ from datetime import datetime, timedelta
 from receiver.demo.kubernetes import autoscalers, budgets, rollouts
 from receiver.demo.kubernetes.deployments import DeploymentLoop
 from receiver.demo.kubernetes.hand import MANAGER, Hand
+from receiver.demo.kubernetes.operators import CnpgLoop
 from receiver.demo.kubernetes.registry import Registry
 from receiver.demo.kubernetes.replicasets import ReplicaSetLoop
-from receiver.demo.kubernetes.resources import DEPLOYMENTS, PODS, PVCS, REPLICASETS
+from receiver.demo.kubernetes.resources import CNPG_CLUSTERS, DEPLOYMENTS, PODS, PVCS, REPLICASETS
 from receiver.demo.kubernetes.volumes import VolumeLoop
 
 # Every round brings each object one step on; a rollout of some hundred steps stays far below.
@@ -33,6 +34,7 @@ class Controller:
         self._deployments = DeploymentLoop(hand)
         self._replica_sets = ReplicaSetLoop(hand, ready_after=ready_after)
         self.volumes = VolumeLoop(hand)
+        self.cnpg = CnpgLoop(hand)
         self._reached: datetime | None = None
         self._settled_version = -1
 
@@ -63,6 +65,7 @@ class Controller:
     def _due_moments(self) -> Iterator[datetime]:
         yield from self._replica_sets.due_moments(self._reached)
         yield from self.volumes.due_moments()
+        yield from self.cnpg.due_moments(self._reached)
         for deployment in self._store.objects(DEPLOYMENTS):
             deadline = rollouts.progress_deadline(deployment["spec"], deployment.get("status", {}))
             if deadline and not deployment["spec"].get("paused"):
@@ -81,6 +84,8 @@ class Controller:
                 for pod in self._store.objects(PODS):
                     self._replica_sets.sync_pod(pod)
                 budgets.sync(self._registry, MANAGER)
+                for cluster in self._store.objects(CNPG_CLUSTERS):
+                    self.cnpg.sync(cluster)
                 for claim in self._store.objects(PVCS):
                     self.volumes.sync(claim)
                 if self._store.version == version:

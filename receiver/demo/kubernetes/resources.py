@@ -25,7 +25,7 @@ class Resource:
     plural: str
     kind: str
     model: str
-    """The type's name in the table of known fields."""
+    """The type's name in the table of known fields; empty for a custom resource, of which none is known."""
     namespaced: bool = True
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
@@ -156,6 +156,15 @@ STORAGECLASSES = Resource(
     namespaced=False,
     short_names=("sc",),
 )
+CNPG_CLUSTERS = Resource(
+    group="postgresql.cnpg.io",
+    version="v1",
+    plural="clusters",
+    kind="Cluster",
+    model="",
+    subresources=("status",),
+    counts_generations=True,
+)
 LEASES = Resource(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease", model="V1Lease")
 
 RESOURCES = (
@@ -176,6 +185,7 @@ RESOURCES = (
     PDBS,
     STORAGECLASSES,
     LEASES,
+    CNPG_CLUSTERS,
 )
 """Everything that can be stored, in the order in which discovery lists it."""
 
