@@ -42,6 +42,8 @@ _PLURALS: Mapping[str, tuple[str, str]] = {
     "ResourceQuota": ("", "resourcequotas"),
     "PersistentVolumeClaim": ("", "persistentvolumeclaims"),
     "StorageClass": ("storage.k8s.io", "storageclasses"),
+    # Of CloudNativePG.
+    "Cluster": ("postgresql.cnpg.io", "clusters"),
 }
 
 

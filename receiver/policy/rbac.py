@@ -22,6 +22,7 @@ GUARDS = (Permission("autoscaling", "horizontalpodautoscalers", "list"),)
 _TARGETS = {
     "Deployment": Permission("apps", "deployments", "get"),
     "PersistentVolumeClaim": Permission("", "persistentvolumeclaims", "get"),
+    "Cluster": Permission("postgresql.cnpg.io", "clusters", "get"),
 }
 
 

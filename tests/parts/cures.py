@@ -35,7 +35,27 @@ def autoscaled(h: Harness) -> None:
     h.demo.api.load([dict(SCALER)])
 
 
-CLAIM = "reports"
+CLAIM, DATABASE = "reports", "orders"
+STORAGE_CLASS: Mapping[str, Any] = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "StorageClass",
+    "metadata": {"name": "fast"},
+    "provisioner": "csi.example.com",
+    "allowVolumeExpansion": True,
+}
+
+
+def with_a_database(h: Harness) -> None:
+    """There is a database cluster of two instances with a WAL volume each, made long before."""
+    storage = {"size": "10Gi", "storageClass": "fast"}
+    cluster = {
+        "apiVersion": "postgresql.cnpg.io/v1",
+        "kind": "Cluster",
+        "metadata": {"name": DATABASE, "namespace": NAMESPACE},
+        "spec": {"instances": 2, "storage": storage, "walStorage": {**storage, "size": "2Gi"}},
+    }
+    h.demo.api.load([dict(STORAGE_CLASS), cluster])
+    h.demo.api.reconcile()
 
 
 def with_a_claim(h: Harness) -> None:
@@ -46,16 +66,9 @@ def with_a_claim(h: Harness) -> None:
         "storageClassName": "fast",
         "resources": {"requests": {"storage": "10Gi"}},
     }
-    storage_class = {
-        "apiVersion": "storage.k8s.io/v1",
-        "kind": "StorageClass",
-        "metadata": {"name": "fast"},
-        "provisioner": "csi.example.com",
-        "allowVolumeExpansion": True,
-    }
     h.demo.api.load(
         [
-            storage_class,
+            dict(STORAGE_CLASS),
             {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec},
         ]
     )
@@ -215,5 +228,27 @@ CURES = (
         kind="PersistentVolumeClaim",
         reversible=False,
         arrange=with_a_claim,
+    ),
+    Cure(
+        "cnpg.expand",
+        {"most": "50Gi"},
+        ("/spec/storage/size",),
+        f"grow the data volumes of Cluster {NAMESPACE}/{DATABASE} from 10Gi to 13Gi",
+        resource="clusters",
+        name=DATABASE,
+        kind="Cluster",
+        reversible=False,
+        arrange=with_a_database,
+    ),
+    Cure(
+        "cnpg.scale",
+        {"most": 3},
+        ("/spec/instances",),
+        f"scale Cluster {NAMESPACE}/{DATABASE} from 2 to 3 instances",
+        resource="clusters",
+        name=DATABASE,
+        kind="Cluster",
+        reversible=False,
+        arrange=with_a_database,
     ),
 )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from builders import CAROL, alert, notification, verification
+from builders import CAROL, alert, notification, rfc3339, verification
 from cures import CLAIM, CURES, NAMESPACE, with_a_claim
 from harness import Harness, harness
 from stories import noticed
+from volumes import CLASS, CREATED, NOW, claim, condition, quota, wrote_size
 
 from receiver.domain.plans import Draft, FieldChange, NotApplicable, ObjectRef, PatchStep, Receipt
 from receiver.domain.quantities import in_gibibytes, quantity
@@ -19,54 +20,10 @@ from receiver.pipeline import people
 from receiver.store.engine import Store
 from remediations.kubernetes.expand import Expand, Parameters
 
-NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 SIZE = "/spec/resources/requests/storage"
 DOOR: Any = None  # Planning is pure: it never knocks.
-CLASS = {"metadata": {"name": "fast"}, "allowVolumeExpansion": True}
 ASKED = {"most": "500Gi"}
 GROWING = next(cure for cure in CURES if cure.remediation == "volume.expand")
-
-
-def rfc3339(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def wrote_size(manager: str, at: datetime, **more: Any) -> dict[str, Any]:
-    fields: dict[str, Any] = {"f:spec": {"f:resources": {"f:requests": {".": {}, "f:storage": {}}}}}
-    return {"manager": manager, "operation": "Update", "time": rfc3339(at), "fieldsV1": fields, **more}
-
-
-CREATED = NOW - timedelta(days=30)
-
-
-def claim(
-    *,
-    metadata: Mapping[str, Any] | None = None,
-    spec: Mapping[str, Any] | None = None,
-    status: Mapping[str, Any] | None = None,
-    size: str = "100Gi",
-) -> dict[str, Any]:
-    """A bound claim of a hundred Gi that nobody touched since it was made, and what is different."""
-    return {
-        "metadata": {
-            "name": "data",
-            "namespace": "shop",
-            "uid": "c",
-            "creationTimestamp": rfc3339(CREATED),
-            "managedFields": [wrote_size("kubectl-create", CREATED)],
-            **(metadata or {}),
-        },
-        "spec": {"storageClassName": "fast", "resources": {"requests": {"storage": size}}, **(spec or {})},
-        "status": {"phase": "Bound", "capacity": {"storage": size}, **(status or {})},
-    }
-
-
-def condition(kind: str, status: str = "True", message: str = "") -> dict[str, Any]:
-    return {"conditions": [{"type": kind, "status": status, "message": message}]}
-
-
-def quota(hard: Mapping[str, str], used: Mapping[str, str]) -> dict[str, Any]:
-    return {"quotas": [{"metadata": {"name": "team"}, "spec": {"hard": hard}, "status": {"used": used}}]}
 
 
 def planned(found: Any, asked: Mapping[str, Any] = ASKED, **state: Any) -> Draft | NotApplicable:
