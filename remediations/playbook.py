@@ -19,8 +19,8 @@ HEAD = """# The playbook, row by row
 
 Made from `playbook.yaml` beside it. Each row of the incident response playbook, scenarios INC-001 to INC-006,
 with what stands for it here: a *remediation* that a policy proposes ([all of them](remediations.md)), or that
-a policy of yours may; a *probe* or a *query* that looks; a *hand-over* that a person reads and no machine does;
-or nothing yet.
+a policy of yours may; a *probe* or a *query* that looks; a *hand-over* that a person reads and no machine
+does; or nothing yet.
 """
 SCENARIOS = {
     "001": "INC-001: High error rate",
@@ -44,7 +44,7 @@ class By(StrEnum):
 
 
 WORDS = {
-    By.UNOFFERED: "remediation, in no shipped policy",
+    By.UNOFFERED: "remediation (in no shipped policy)",
     By.HANDOVER: "hand-over",
     By.NOTHING: "not built yet",
 }
