@@ -96,7 +96,9 @@ def _too_soon(claim: Mapping[str, Any], now: datetime) -> str | None:
     grown = sized.at > parse_time(claim["metadata"].get("creationTimestamp"))
     if grown and now - sized.at < LOCKED_FOR:
         age = in_words(now - sized.at)
-        return f"{sized.manager} set its size {age} ago; some providers refuse another change for {hours}"
+        # Whoever set the size may have written other fields since, under the same entry.
+        said = f"{sized.manager} may have set its size {age} ago"
+        return f"{said}; some providers refuse a second change for {hours}"
     return None
 
 

@@ -129,7 +129,7 @@ GROWN: dict[str, tuple[dict[str, Any], dict[str, Any], FieldChange | str]] = {
             ]
         },
         MOST,
-        "claim orders-2: manager set its size 60 min ago",
+        "claim orders-2: manager may have set its size 60 min ago",
     ),
     "the class says no": (
         {"classes": {"fast": {}}},
