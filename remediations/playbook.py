@@ -18,8 +18,9 @@ import yaml
 HEAD = """# The playbook, row by row
 
 Made from `playbook.yaml` beside it. Each row of the incident response playbook, scenarios INC-001 to INC-006,
-with what stands for it here: a *remediation* that a policy proposes ([all of them](remediations.md)), a
-*probe* or a *query* that looks, a *hand-over* that a person reads and no machine does, or nothing yet.
+with what stands for it here: a *remediation* that a policy proposes ([all of them](remediations.md)), or that
+a policy of yours may; a *probe* or a *query* that looks; a *hand-over* that a person reads and no machine
+does; or nothing yet.
 """
 SCENARIOS = {
     "001": "INC-001: High error rate",
@@ -35,13 +36,18 @@ class By(StrEnum):
     """What stands for a row."""
 
     REMEDIATION = "remediation"
+    UNOFFERED = "unoffered"
     PROBE = "probe"
     HANDOVER = "handover"
     QUERY = "query"
     NOTHING = "nothing"
 
 
-WORDS = {By.HANDOVER: "hand-over", By.NOTHING: "not built yet"}
+WORDS = {
+    By.UNOFFERED: "remediation (in no shipped policy)",
+    By.HANDOVER: "hand-over",
+    By.NOTHING: "not built yet",
+}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from receiver.domain.plans import Spec
 from receiver.domain.remediation import ClusterReader, DatabaseReader, Remediation
 from remediations import plugins
-from remediations.kubernetes import cordon, evict, restart, rollback, scale, set_env, set_resources
+from remediations.cnpg import expand as cnpg_expand
+from remediations.cnpg import scale as cnpg_scale
+from remediations.kubernetes import cordon, evict, expand, restart, rollback, scale, set_env, set_resources
 from remediations.postgres import cancel_query, terminate_idle
 
 SPECS: tuple[Spec, ...] = (
@@ -16,6 +18,9 @@ SPECS: tuple[Spec, ...] = (
     set_resources.SPEC,
     evict.SPEC,
     cordon.SPEC,
+    expand.SPEC,
+    cnpg_expand.SPEC,
+    cnpg_scale.SPEC,
     terminate_idle.SPEC,
     cancel_query.SPEC,
 )
@@ -31,6 +36,9 @@ def build(cluster: ClusterReader, databases: DatabaseReader) -> dict[str, Remedi
         set_resources.SetResources(cluster),
         evict.Evict(cluster),
         cordon.Cordon(cluster),
+        expand.Expand(cluster),
+        cnpg_expand.Expand(cluster),
+        cnpg_scale.Scale(cluster),
         terminate_idle.TerminateIdle(databases),
         cancel_query.CancelQuery(databases),
     ]

@@ -41,6 +41,10 @@ _PLURALS: Mapping[str, tuple[str, str]] = {
     "ResourceQuota": ("", "resourcequotas"),
     "NodeMetrics": ("metrics.k8s.io", "nodes"),
     "PodMetrics": ("metrics.k8s.io", "pods"),
+    "PersistentVolumeClaim": ("", "persistentvolumeclaims"),
+    "StorageClass": ("storage.k8s.io", "storageclasses"),
+    # Of CloudNativePG.
+    "Cluster": ("postgresql.cnpg.io", "clusters"),
 }
 
 

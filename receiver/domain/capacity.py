@@ -91,7 +91,7 @@ def fits(free: Mapping[str, Amount], each: Amount, count: int) -> int:
 
 def within_quotas(quotas: Sequence[Mapping[str, Any]], more: Amount) -> str | None:
     """Why so much more is over a ResourceQuota of the namespace; None where it is within all."""
-    keys = {
+    asked = {
         "pods": more.pods,
         "count/pods": more.pods,
         "cpu": more.cpu,
@@ -99,11 +99,16 @@ def within_quotas(quotas: Sequence[Mapping[str, Any]], more: Amount) -> str | No
         "memory": more.memory,
         "requests.memory": more.memory,
     }
+    return quota_against(quotas, asked)
+
+
+def quota_against(quotas: Sequence[Mapping[str, Any]], asked: Mapping[str, Decimal]) -> str | None:
+    """The same for amounts by the names that a quota has for them."""
     for found in quotas:
         hard = found.get("spec", {}).get("hard", {})
         used = found.get("status", {}).get("used", {})
-        for key in hard.keys() & keys.keys():
-            if quantity(used.get(key, 0)) + keys[key] > quantity(hard[key]):
+        for key in sorted(hard.keys() & asked.keys()):
+            if quantity(used.get(key, 0)) + asked[key] > quantity(hard[key]):
                 name = found["metadata"]["name"]
                 return f"ResourceQuota {name} allows {key} {hard[key]}, of which {used.get(key, 0)} is used"
     return None

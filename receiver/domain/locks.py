@@ -13,7 +13,7 @@ CLUSTER = "cluster"
 # All that is told of a security incident to those who may not read it.
 RESTRICTED = "restricted incident"
 # What makes pods whose names begin with its own.
-_WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicaSet", "Rollout")
+_WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicaSet", "Rollout", "Cluster")
 
 
 def of_namespace(namespace: str) -> str:
@@ -37,8 +37,8 @@ def widest(labels: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
 def covering(target: ObjectRef) -> frozenset[str]:
     """Every scope whose lock forbids a write to this object.
 
-    A pod is covered by a lock on any workload whose name its own begins with: which of them made it is not
-    asked, since the answer could be forged or late.
+    A pod is covered by a lock on any workload whose name its own begins with, and a claim by one on any whose
+    name is in its own (`data-web-0`): whose they are is not asked, since the answer could be forged or late.
     """
     scopes = {CLUSTER, target.key}
     if target.namespace:
@@ -47,9 +47,16 @@ def covering(target: ObjectRef) -> frozenset[str]:
         scopes.add(of_node(target.name))
     if target.kind == "Pod":
         parts = target.name.split("-")
-        owners = ("-".join(parts[:count]) for count in range(1, len(parts)))
-        scopes |= {f"{kind}/{target.namespace}/{name}" for name in owners for kind in _WORKLOADS}
+        scopes |= _of_workloads(target.namespace, ("-".join(parts[:count]) for count in range(1, len(parts))))
+    if target.kind == "PersistentVolumeClaim":
+        parts = target.name.split("-")
+        ends = [(start, end) for start in range(len(parts)) for end in range(start + 1, len(parts) + 1)]
+        scopes |= _of_workloads(target.namespace, ("-".join(parts[start:end]) for start, end in ends))
     return frozenset(scopes)
+
+
+def _of_workloads(namespace: str, names: Iterable[str]) -> set[str]:
+    return {f"{kind}/{namespace}/{name}" for name in names for kind in _WORKLOADS}
 
 
 def covering_plan(plan: Plan) -> frozenset[str]:

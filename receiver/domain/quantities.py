@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 
 _QUANTITY = re.compile(r"(?P<number>\d{1,15}(\.\d{1,9})?)(?P<unit>[numkKMGTPE]?i?)")
 _UNITS = {
@@ -22,6 +22,16 @@ def quantity(text: str | int | float) -> Decimal:
     if found is None or found["unit"] not in _UNITS:
         raise ValueError(f"{str(text)[:40]!r} is no quantity; write 250m, 2, 512Mi or 4Gi")
     return Decimal(found["number"]) * _UNITS[found["unit"]]
+
+
+def in_gibibytes(amount: Decimal) -> str:
+    """At least so many bytes in whole Gi, spelled as an API server spells it back: 13Gi, 2Ti for 2048Gi."""
+    count = int((amount / _UNITS["Gi"]).to_integral_value(ROUND_CEILING))
+    units = ["Gi", "Ti", "Pi", "Ei"]
+    while count and count % 1024 == 0 and len(units) > 1:
+        count //= 1024
+        del units[0]
+    return f"{count}{units[0]}"
 
 
 def written(amount: Decimal) -> str:

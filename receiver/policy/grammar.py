@@ -95,7 +95,13 @@ _MATCH = table(
 _TARGET = table(
     "target",
     "The object that a cure of this policy may act on.",
-    Key("kind", Form.WORD, "Its kind.", needed=True, words=tuple(API_VERSIONS)),
+    Key(
+        "kind",
+        Form.WORD,
+        "Its kind; a `Cluster` is one of CloudNativePG.",
+        needed=True,
+        words=tuple(API_VERSIONS),
+    ),
     Key("namespace", Form.TEXT, "Its namespace; `{{ labels.x }}` looks up a label.", needed=True),
     Key("name", Form.TEXT, "Its name; `{{ labels.x }}` looks up a label.", needed=True),
     Key(

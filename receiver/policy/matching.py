@@ -22,7 +22,11 @@ from receiver.policy.model import (
 
 LOOK_UP = re.compile(r"\{\{\s*labels\.([a-zA-Z_][a-zA-Z0-9_]*)\s*\}\}")
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
-API_VERSIONS = {"Deployment": "apps/v1"}
+API_VERSIONS = {
+    "Deployment": "apps/v1",
+    "PersistentVolumeClaim": "v1",
+    "Cluster": "postgresql.cnpg.io/v1",
+}
 
 
 @dataclass(frozen=True)

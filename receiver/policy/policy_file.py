@@ -27,6 +27,7 @@ from receiver.policy.fields import Fields, as_written, each, identifier, name, r
 from receiver.policy.matching import API_VERSIONS, LOOK_UP
 from receiver.policy.model import (
     CORROBORATING,
+    OF_ANY_KIND,
     Budget,
     Candidate,
     Classify,
@@ -102,6 +103,8 @@ _ORDER = tuple(Risk)
 # A namespace that no policy names.
 _ANOTHER = "some-other-namespace"
 _AUTOMATIC = (Risk.READ_ONLY, Risk.REVERSIBLE)
+# A name that is misspelt is complained of once.
+_WITHOUT_PODS = API_VERSIONS.keys() - {"Deployment"}
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,7 @@ def read_policy(document: Document, metadata: Fields, spec: Fields, around: Surr
     _from_anywhere(where, match, target)
     _queries(draft, spec.table("queries", needed=True))
     classify = _classify(draft, spec.table("classify", needed=True))
-    deadline, probes = _diagnose(draft, spec.having("diagnose").table("diagnose"))
+    deadline, probes = _diagnose(draft, spec.having("diagnose").table("diagnose"), target)
     security = _security(draft, spec)
     candidates = _propose(draft, spec, target)
     handover = _handover(draft, spec)
@@ -400,7 +403,9 @@ def _severity_label(fields: Fields) -> Mapping[str, Level]:
     return found
 
 
-def _diagnose(draft: _Draft, fields: Fields) -> tuple[timedelta, tuple[ProbeUse, ...]]:
+def _diagnose(
+    draft: _Draft, fields: Fields, target: TargetTemplate
+) -> tuple[timedelta, tuple[ProbeUse, ...]]:
     deadline = fields.duration("deadline", timedelta(seconds=20), least=_SECOND)
     probes: list[ProbeUse] = []
     for key, node in fields.entries():
@@ -410,7 +415,8 @@ def _diagnose(draft: _Draft, fields: Fields) -> tuple[timedelta, tuple[ProbeUse,
         uses = table(fields.document, node, f"diagnose.{key.text}", at=key)
         probe = uses.text("probe", needed=True)
         facts: Any = ANY
-        if probe is not None and (named := uses.node("probe")) is not None:
+        named = uses.node("probe")
+        if probe is not None and named is not None:
             facts = draft.around.probe_facts.get(probe, ANY)
             if facts is ANY:
                 hint = did_you_mean(probe, draft.around.probe_facts)
@@ -419,6 +425,11 @@ def _diagnose(draft: _Draft, fields: Fields) -> tuple[timedelta, tuple[ProbeUse,
             fields.document.complain(
                 key, f'probe "{called}" has the name of a query', "a condition could mean either: rename one"
             )
+        for_it = (
+            target.kind not in _WITHOUT_PODS or told_where(probe or "") is not None or probe in OF_ANY_KIND
+        )
+        if not for_it and facts is not ANY and named is not None:
+            fields.document.complain(named, f"{probe} looks at a Deployment, not at a {target.kind}")
         parameters = _where(uses, probe or "")
         if called is not None:
             draft.facts[called] = facts

@@ -19,7 +19,11 @@ DATABASE = "postgresql"
 READER, EXECUTOR = "stanch-reader", "stanch-executor"
 # What the guards ask, whatever the cure: who else writes the target's fields.
 GUARDS = (Permission("autoscaling", "horizontalpodautoscalers", "list"),)
-_PLURALS = {"Deployment": "deployments"}
+_TARGETS = {
+    "Deployment": Permission("apps", "deployments", "get"),
+    "PersistentVolumeClaim": Permission("", "persistentvolumeclaims", "get"),
+    "Cluster": Permission("postgresql.cnpg.io", "clusters", "get"),
+}
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,9 @@ def _of_policy(
     offered = [candidate for candidate in policy.candidates if not candidate.disabled]
     specs = [catalogue[candidate.remediation] for candidate in offered]
     reads = [right for use in policy.probes for right in probe_reads.get(use.probe, ())]
+    if reads:
+        # A probe of the cluster begins with the target.
+        reads.append(_TARGETS[policy.target.kind])
     reads += [right for spec in specs for right in spec.reads]
     if specs:
         reads += GUARDS
@@ -70,7 +77,8 @@ def _of_policy(
 
 def _names(policy: Policy, right: Permission) -> tuple[str, ...]:
     """The names that may be written, where the policy says which and the object is the target itself."""
-    if right.resource != _PLURALS.get(policy.target.kind):
+    target = _TARGETS[policy.target.kind]
+    if (right.group, right.resource) != (target.group, target.resource):
         return ()
     if policy.target.names:
         return tuple(sorted(policy.target.names))

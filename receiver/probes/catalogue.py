@@ -15,19 +15,12 @@ from receiver.probes import endpoints as of_endpoints
 from receiver.probes import nodes, owners, pods, rollouts
 from receiver.probes.bounds import bounded
 
-# The rights in the cluster that each takes.
+# The rights in the cluster that each takes, beside reading the policy's target itself.
 READS: Mapping[str, tuple[Permission, ...]] = {
-    "rollout-history": (
-        Permission("apps", "deployments", "get"),
-        Permission("apps", "replicasets", "list"),
-    ),
-    "owners": (
-        Permission("apps", "deployments", "get"),
-        Permission("autoscaling", "horizontalpodautoscalers", "list"),
-    ),
-    "pods": (Permission("apps", "deployments", "get"), Permission("", "pods", "list")),
+    "rollout-history": (Permission("apps", "replicasets", "list"),),
+    "owners": (Permission("autoscaling", "horizontalpodautoscalers", "list"),),
+    "pods": (Permission("", "pods", "list"),),
     "log-fingerprints": (
-        Permission("apps", "deployments", "get"),
         Permission("", "pods", "list"),
         Permission("", "pods/log", "get"),
     ),

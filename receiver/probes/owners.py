@@ -52,7 +52,10 @@ def owners_of(
         owners.append(Ownership("Flux", EVERYTHING, evidence))
     for owner in metadata.get("ownerReferences", []):
         if owner.get("controller"):
-            owners.append(Ownership(f"{owner['kind']} {owner['name']}", EVERYTHING, "ownerReferences"))
+            # A StatefulSet that deletes its claims with itself owns their lives; it never touches their size.
+            lives_only = (target.kind, owner["kind"]) == ("PersistentVolumeClaim", "StatefulSet")
+            fields = frozenset[str]() if lives_only else EVERYTHING
+            owners.append(Ownership(f"{owner['kind']} {owner['name']}", fields, "ownerReferences"))
     if labels.get("app.kubernetes.io/managed-by") == "Helm":
         release = annotations.get("meta.helm.sh/release-name", "?")
         owners.append(Ownership(f"Helm release {release}", frozenset(), "its next upgrade reverts this"))

@@ -9,6 +9,7 @@ from receiver.domain.plans import ObjectRef
 
 SHOP = ObjectRef("apps/v1", "Deployment", "shop", "web", "u")
 POD = ObjectRef("v1", "Pod", "shop", "web-api-7c5-x2x", "u")
+CLAIM = ObjectRef("v1", "PersistentVolumeClaim", "shop", "data-web-db-0", "u")
 NODE = ObjectRef("v1", "Node", "", "n-1", "u")
 
 
@@ -29,6 +30,10 @@ NODE = ObjectRef("v1", "Node", "", "n-1", "u")
         (POD, "Deployment/shop/we", False),
         (POD, "Deployment/other/web-api", False),
         (POD, "Pod/shop/web-api-7c5-x2x", True),
+        (CLAIM, "namespace/shop", True),
+        (CLAIM, "StatefulSet/shop/web-db", True),
+        (CLAIM, "Cluster/shop/web-db", True),
+        (CLAIM, "StatefulSet/shop/cache", False),
         (NODE, "node/n-1", True),
         (NODE, "node/n-2", False),
         (NODE, "cluster", True),

@@ -11,7 +11,7 @@ from builders import labels, policies, policy
 from harness import Harness
 
 from receiver.domain.plans import ApprovalRule, Risk
-from receiver.policy.model import Budget, Candidate, Guards, PolicySet
+from receiver.policy.model import Budget, Candidate, Guards, PolicySet, TargetTemplate
 
 NAMESPACE, APP = "greenlang", "greenlang-api"
 SCALER: Mapping[str, Any] = {
@@ -33,6 +33,46 @@ def nothing(h: Harness) -> None:
 def autoscaled(h: Harness) -> None:
     """The Deployment has an autoscaler."""
     h.demo.api.load([dict(SCALER)])
+
+
+CLAIM, DATABASE = "reports", "orders"
+STORAGE_CLASS: Mapping[str, Any] = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "StorageClass",
+    "metadata": {"name": "fast"},
+    "provisioner": "csi.example.com",
+    "allowVolumeExpansion": True,
+}
+
+
+def with_a_database(h: Harness) -> None:
+    """There is a database cluster of two instances with a WAL volume each, made long before."""
+    storage = {"size": "10Gi", "storageClass": "fast"}
+    cluster = {
+        "apiVersion": "postgresql.cnpg.io/v1",
+        "kind": "Cluster",
+        "metadata": {"name": DATABASE, "namespace": NAMESPACE},
+        "spec": {"instances": 2, "storage": storage, "walStorage": {**storage, "size": "2Gi"}},
+    }
+    h.demo.api.load([dict(STORAGE_CLASS), cluster])
+    h.demo.api.reconcile()
+
+
+def with_a_claim(h: Harness) -> None:
+    """There is a claim that may grow, made long before anything went wrong."""
+    metadata = {"name": CLAIM, "namespace": NAMESPACE}
+    spec = {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "fast",
+        "resources": {"requests": {"storage": "10Gi"}},
+    }
+    h.demo.api.load(
+        [
+            dict(STORAGE_CLASS),
+            {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec},
+        ]
+    )
+    h.demo.api.reconcile()
 
 
 def change_container(**fields: Any) -> Callable[[Harness], None]:
@@ -93,6 +133,8 @@ class Cure:
     arrange: Callable[[Harness], None] = nothing
     meddle: Callable[[Harness], None] = nothing
     with_pod: bool = False
+    kind: str = "Deployment"
+    """What the policy targets."""
 
     def __str__(self) -> str:
         return f"{self.remediation} of {self.resource}"
@@ -104,7 +146,13 @@ class Cure:
         usual = {
             "candidates": (candidate,),
             "probes": (),
-            "approve": {Risk.DISRUPTIVE: groups, Risk.REVERSIBLE: groups},
+            "approve": dict.fromkeys((Risk.DISRUPTIVE, Risk.REVERSIBLE, Risk.IRREVERSIBLE), groups),
+            "target": TargetTemplate(
+                self.kind,
+                "{{ labels.namespace }}",
+                "{{ labels.app }}" if self.kind == "Deployment" else self.name,
+                (NAMESPACE,),
+            ),
             "guards": Guards(per_target=Budget(1, timedelta(hours=2))),
         }
         return policies(policy(**{**usual, **changes}))
@@ -194,5 +242,38 @@ CURES = (
         arrange=more_nodes,
         meddle=uncordon,
         expires=timedelta(hours=4),
+    ),
+    Cure(
+        "volume.expand",
+        {"most": "50Gi"},
+        ("/spec/resources/requests/storage",),
+        f"grow PersistentVolumeClaim {NAMESPACE}/{CLAIM} from 10Gi to 13Gi",
+        resource="persistentvolumeclaims",
+        name=CLAIM,
+        kind="PersistentVolumeClaim",
+        reversible=False,
+        arrange=with_a_claim,
+    ),
+    Cure(
+        "cnpg.expand",
+        {"most": "50Gi"},
+        ("/spec/storage/size",),
+        f"grow the data volumes of Cluster {NAMESPACE}/{DATABASE} from 10Gi to 13Gi",
+        resource="clusters",
+        name=DATABASE,
+        kind="Cluster",
+        reversible=False,
+        arrange=with_a_database,
+    ),
+    Cure(
+        "cnpg.scale",
+        {"most": 3},
+        ("/spec/instances",),
+        f"scale Cluster {NAMESPACE}/{DATABASE} from 2 to 3 instances",
+        resource="clusters",
+        name=DATABASE,
+        kind="Cluster",
+        reversible=False,
+        arrange=with_a_database,
     ),
 )

@@ -794,6 +794,16 @@ def test_a_remediation_for_another_kind_is_refused(good: str) -> None:
     assert complaint.message == "deployment.rollback acts on StatefulSet, not on Deployment"
 
 
+def test_a_probe_of_a_workload_is_refused_for_a_claim(good: str) -> None:
+    spec = replace(catalogue()["deployment.rollback"], target_kinds=frozenset({"PersistentVolumeClaim"}))
+    texts = {
+        "policy.yaml": good.replace("kind: Deployment", "kind: PersistentVolumeClaim"),
+        "approvers.yaml": (DATA / "approvers.yaml").read_text(),
+    }
+    (complaint,) = load(texts, catalogue={spec.name: spec}, probe_facts=FACTS).errors
+    assert complaint.message == "rollout-history looks at a Deployment, not at a PersistentVolumeClaim"
+
+
 def test_a_correlation_names_its_labels(loader: Loader) -> None:
     text = (
         "apiVersion: stanch/v1\nkind: Correlation\nspec:\n  rules:\n"

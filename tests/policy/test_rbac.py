@@ -10,7 +10,7 @@ from builders import policies, policy
 from typer.testing import CliRunner
 
 from receiver.cli.main import app
-from receiver.policy.model import Candidate, Mode, Policy, TargetTemplate
+from receiver.policy.model import Candidate, Mode, Policy, ProbeUse, TargetTemplate
 from receiver.policy.rbac import EXECUTOR, READER, allowed, grants, roles
 from receiver.probes.catalogue import FACTS, READS
 from remediations.registry import catalogue
@@ -80,6 +80,20 @@ def test_what_is_in_no_namespace_is_written_by_a_cluster_role() -> None:
         ("Role", READER),
     ]
     assert rules(found, EXECUTOR) == [[{"apiGroups": [""], "resources": ["nodes"], "verbs": ["patch"]}]]
+
+
+def test_a_claim_is_all_that_is_read_and_written_of_one() -> None:
+    target = TargetTemplate("PersistentVolumeClaim", "shop", "data", ("shop",), ())
+    grow = Candidate("volume.expand", "", None, {"most": "9Gi"})
+    owner = ProbeUse("owner", "owners", {})
+    found = of(policy(target=target, candidates=(grow,), probes=(owner,)))
+    claims = {"apiGroups": [""], "resources": ["persistentvolumeclaims"]}
+    assert rules(found, EXECUTOR) == [[{**claims, "verbs": ["patch"], "resourceNames": ["data"]}]]
+    assert "deployments" not in str(found)
+    (cluster_role,) = [role for role in found if role["kind"] == "ClusterRole"]
+    assert cluster_role["rules"] == [
+        {"apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": ["get"]}
+    ]
 
 
 def test_roles_are_judged_as_the_api_server_does() -> None:

@@ -66,6 +66,13 @@ def test_a_transaction_is_lost_only_where_an_sre_says_why(shipped: PolicySet) ->
     assert (rule.groups, rule.count, rule.reason_required) == (("sre",), 1, True)
 
 
+def test_a_volume_grows_only_where_two_people_say_why(shipped: PolicySet) -> None:
+    policy = shipped.named("inc-003-full-volume")
+    assert policy is not None
+    rule = policy.approve[Risk.IRREVERSIBLE]
+    assert (rule.groups, rule.count, rule.reason_required) == (("sre", "sre-lead"), 2, True)
+
+
 # What the playbook says, against literal numbers: a policy and its own tests could drift together.
 LEVELS: dict[str, dict[Severity, list[tuple[str, int]]]] = {
     "inc-001-bad-release": {
@@ -86,6 +93,7 @@ LEVELS: dict[str, dict[Severity, list[tuple[str, int]]]] = {
         ],
         Severity.P2: [("hot_cpu > 0.80 || hot_mem > 0.85", 300), ("oom >= 1", 0)],
     },
+    "inc-003-full-volume": {Severity.P1: [("disk > 0.90", 120)]},
     "inc-004-agent-failures": {
         Severity.P1: [("failing >= 0.50", 120)],
         Severity.P2: [("failing >= 0.05 || worst >= 0.50", 300)],
@@ -112,6 +120,7 @@ WELL = {
         " && disk < 0.80 && oom <= 0.0",
         15,
     ),
+    "inc-003-full-volume": ("disk < 0.80", 15),
     "inc-004-agent-failures": ("worst < 0.01 && timeouts <= 0.0 && silent <= 0.0", 15),
     "inc-005-database": (
         "down <= 0.0 && primaries >= 1 && connections < 0.80 && lag < 10 && disk < 0.80 && slow <= 5",
@@ -143,6 +152,7 @@ ASKED = {
         "deployment.set-resources",
         "- volume.expand",
     ],
+    "inc-003-full-volume": ["volume.expand"],
     "inc-004-agent-failures": [
         "deployment.rollback",
         "deployment.set-env",

@@ -23,11 +23,11 @@ metadata: {name: example}
 spec:
   mode: propose
   match: {alerts: ['alertname="Sick"', 'namespace="shop"']}
-  target: {kind: Deployment, namespace: shop, name: api}
+  target: {kind: KIND, namespace: shop, name: api}
   queries: {err: max(errors)}
   classify: {P1: {expr: err > 0.2}}
   diagnose:
-    rollout: {probe: rollout-history}
+    rollout: {probe: PROBE}
     db: {probe: postgres-connections, connection: shop}
     slow: {probe: postgres-slow-queries, connection: shop}
   propose:
@@ -36,6 +36,7 @@ EXAMPLE
     reversible: {from: [us]}
     disruptive: {from: [us]}
     bounded-loss: {from: [us], reason: required}
+    irreversible: {from: [us], reason: required}
   verify: {success: {expr: err < 0.2, for: 5m}}
 """
 APPROVERS = """\
@@ -52,7 +53,12 @@ def test_the_page_in_the_docs_is_the_one_that_is_made() -> None:
 
 @pytest.mark.parametrize("name", sorted(catalogue()))
 def test_its_example_is_a_policy_that_loads(name: str) -> None:
-    text = POLICY.replace("EXAMPLE", indent(catalogue()[name].example.rstrip(), "    "))
+    spec = catalogue()[name]
+    (kind,) = spec.target_kinds
+    # A remediation may look at what the probes of its target find.
+    probe = "rollout-history" if kind == "Deployment" else "owners"
+    text = POLICY.replace("KIND", kind).replace("PROBE", probe)
+    text = text.replace("EXAMPLE", indent(spec.example.rstrip(), "    "))
     found = load({"p.yaml": text, "a.yaml": APPROVERS}, catalogue=catalogue(), probe_facts=FACTS)
     assert [str(complaint) for complaint in found.complaints] == []
     assert found.policies is not None

@@ -1,4 +1,5 @@
-"""The controllers of the small cluster: Deployments make ReplicaSets, these make pods, pods become Ready.
+"""The controllers of the small cluster: Deployments make ReplicaSets, these make pods, pods become Ready, and
+claims get their volumes.
 
 `reconcile(now)` moves the world as far as it should be at ``now``, through every moment in between at which
 something was due, so a jump of an hour leaves the same trail as an hour of waiting. Between two such calls
@@ -13,9 +14,11 @@ from datetime import datetime, timedelta
 from receiver.demo.kubernetes import autoscalers, budgets, rollouts
 from receiver.demo.kubernetes.deployments import DeploymentLoop
 from receiver.demo.kubernetes.hand import MANAGER, Hand
+from receiver.demo.kubernetes.operators import CnpgLoop
 from receiver.demo.kubernetes.registry import Registry
 from receiver.demo.kubernetes.replicasets import ReplicaSetLoop
-from receiver.demo.kubernetes.resources import DEPLOYMENTS, PODS, REPLICASETS
+from receiver.demo.kubernetes.resources import CNPG_CLUSTERS, DEPLOYMENTS, PODS, PVCS, REPLICASETS
+from receiver.demo.kubernetes.volumes import VolumeLoop
 
 # Every round brings each object one step on; a rollout of some hundred steps stays far below.
 _MOST_ROUNDS = 1_000
@@ -30,6 +33,8 @@ class Controller:
         self._store = registry.store
         self._deployments = DeploymentLoop(hand)
         self._replica_sets = ReplicaSetLoop(hand, ready_after=ready_after)
+        self.volumes = VolumeLoop(hand)
+        self.cnpg = CnpgLoop(hand)
         self._reached: datetime | None = None
         self._settled_version = -1
 
@@ -59,6 +64,8 @@ class Controller:
 
     def _due_moments(self) -> Iterator[datetime]:
         yield from self._replica_sets.due_moments(self._reached)
+        yield from self.volumes.due_moments()
+        yield from self.cnpg.due_moments(self._reached)
         for deployment in self._store.objects(DEPLOYMENTS):
             deadline = rollouts.progress_deadline(deployment["spec"], deployment.get("status", {}))
             if deadline and not deployment["spec"].get("paused"):
@@ -77,6 +84,10 @@ class Controller:
                 for pod in self._store.objects(PODS):
                     self._replica_sets.sync_pod(pod)
                 budgets.sync(self._registry, MANAGER)
+                for cluster in self._store.objects(CNPG_CLUSTERS):
+                    self.cnpg.sync(cluster)
+                for claim in self._store.objects(PVCS):
+                    self.volumes.sync(claim)
                 if self._store.version == version:
                     self._reached = now
                     self._settled_version = version

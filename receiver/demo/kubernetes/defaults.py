@@ -18,9 +18,11 @@ from receiver.demo.kubernetes.resources import (
     NAMESPACES,
     PDBS,
     PODS,
+    PVCS,
     REPLICASETS,
     SECRETS,
     STATEFULSETS,
+    STORAGECLASSES,
     JsonObject,
     Resource,
 )
@@ -60,6 +62,11 @@ def with_defaults(resource: Resource, obj: JsonObject) -> JsonObject:
         result["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = result["metadata"][
             "name"
         ]
+    elif resource is PVCS:
+        result.setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
+    elif resource is STORAGECLASSES:
+        result.setdefault("reclaimPolicy", "Delete")
+        result.setdefault("volumeBindingMode", "Immediate")
     elif resource is SECRETS:
         result.setdefault("type", "Opaque")
         for key, text in result.pop("stringData", {}).items():
@@ -75,6 +82,8 @@ def initial_status(resource: Resource) -> JsonObject | None:
         return {"replicas": 0}
     if resource is HPAS:
         return {"currentMetrics": None, "desiredReplicas": 0}
+    if resource is PVCS:
+        return {"phase": "Pending"}
     if resource is PDBS:
         return {"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0}
     if resource is NAMESPACES:

@@ -10,11 +10,13 @@ import copy
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from receiver.demo.kubernetes import claims
 from receiver.demo.kubernetes.defaults import initial_status, service_account_volume, with_defaults
 from receiver.demo.kubernetes.managed import Writer, with_managed_fields
 from receiver.demo.kubernetes.resources import (
     NAMESPACES,
     PODS,
+    PVCS,
     RESOURCES,
     JsonObject,
     Resource,
@@ -203,6 +205,8 @@ class Registry:
         new = with_defaults(resource, new)
         if causes := objections(resource, new, old):
             raise invalid(resource, name, causes)
+        if resource is PVCS:
+            claims.admit(self.store, new, old)
         if new == old:
             return Outcome(old, False, warnings)
         if options.subresource != "status" and counts(resource, new, old):

@@ -25,7 +25,7 @@ class Resource:
     plural: str
     kind: str
     model: str
-    """The type's name in the table of known fields."""
+    """The type's name in the table of known fields; empty for a custom resource, of which none is known."""
     namespaced: bool = True
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
@@ -138,6 +138,33 @@ RESOURCEQUOTAS = Resource(
     short_names=("quota",),
     subresources=("status",),
 )
+PVCS = Resource(
+    group="",
+    version="v1",
+    plural="persistentvolumeclaims",
+    kind="PersistentVolumeClaim",
+    model="V1PersistentVolumeClaim",
+    short_names=("pvc",),
+    subresources=("status",),
+)
+STORAGECLASSES = Resource(
+    group="storage.k8s.io",
+    version="v1",
+    plural="storageclasses",
+    kind="StorageClass",
+    model="V1StorageClass",
+    namespaced=False,
+    short_names=("sc",),
+)
+CNPG_CLUSTERS = Resource(
+    group="postgresql.cnpg.io",
+    version="v1",
+    plural="clusters",
+    kind="Cluster",
+    model="",
+    subresources=("status",),
+    counts_generations=True,
+)
 LEASES = Resource(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease", model="V1Lease")
 
 RESOURCES = (
@@ -145,6 +172,7 @@ RESOURCES = (
     EVENTS,
     NAMESPACES,
     NODES,
+    PVCS,
     PODS,
     RESOURCEQUOTAS,
     SECRETS,
@@ -155,7 +183,9 @@ RESOURCES = (
     STATEFULSETS,
     HPAS,
     PDBS,
+    STORAGECLASSES,
     LEASES,
+    CNPG_CLUSTERS,
 )
 """Everything that can be stored, in the order in which discovery lists it."""
 

@@ -46,6 +46,11 @@ def invalid_value(field: str, value: object, why: str) -> Cause:
     return Cause(field, f"Invalid value: {json.dumps(value)}: {why}")
 
 
+def forbidden_field(field: str, why: str) -> Cause:
+    """`Forbidden: field can not be ...`"""
+    return Cause(field, f"Forbidden: {why}", "FieldValueForbidden")
+
+
 def required(field: str, why: str = "") -> Cause:
     """`Required value`"""
     return Cause(field, f"Required value: {why}" if why else "Required value", "FieldValueRequired")
@@ -63,6 +68,12 @@ def not_found(resource: Resource, name: str) -> ApiError:
 def no_such_path() -> ApiError:
     """A resource unknown in a group that is served."""
     return ApiError(404, "NotFound", "the server could not find the requested resource", {})
+
+
+def forbidden(resource: Resource, name: str, why: str) -> ApiError:
+    """Admission refuses what the rules of the object itself allow."""
+    message = f'{resource.qualified} "{name}" is forbidden: {why}'
+    return ApiError(403, "Forbidden", message, _details(resource, name))
 
 
 def already_exists(resource: Resource, name: str) -> ApiError:

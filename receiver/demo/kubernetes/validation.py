@@ -12,10 +12,12 @@ from functools import cache
 from importlib import resources as package_files
 from typing import Any
 
+from receiver.demo.kubernetes import claims
 from receiver.demo.kubernetes.resources import (
     DEPLOYMENTS,
     HPAS,
     PODS,
+    PVCS,
     REPLICASETS,
     JsonObject,
     Resource,
@@ -97,6 +99,8 @@ def _immutable(resource: Resource, new: JsonObject, old: JsonObject) -> list[Cau
     if uid != old["metadata"]["uid"]:
         # Twice, as recorded: two validators of the real server both look at the metadata.
         causes += [invalid_value("metadata.uid", uid, "field is immutable")] * 2
+    if resource is PVCS:
+        causes += claims.changed(new, old)
     if resource in (DEPLOYMENTS, REPLICASETS) and new["spec"].get("selector") != old["spec"]["selector"]:
         causes.append(invalid_value("spec.selector", new["spec"].get("selector"), "field is immutable"))
     return causes
