@@ -47,8 +47,10 @@ def scenario(policy: Path) -> str:
 
 
 def own(policy: Path) -> list[Opened]:
-    """The tests of this scenario."""
-    return [file for file in files() if Path(file.tests.file).name.startswith(scenario(policy))]
+    """The tests of this policy: of those of its scenario, the ones that no other's whole name begins."""
+    others = tuple(other.stem for other in POLICIES if other != policy)
+    names = [(Path(file.tests.file).name, file) for file in files()]
+    return [file for name, file in names if name.startswith(scenario(policy)) and not name.startswith(others)]
 
 
 @EACH
@@ -56,7 +58,7 @@ def test_its_tests_pass_and_reach_every_rule_of_it(policy: Path) -> None:
     results = asyncio.run(run(chosen(own(policy), None)))
     failed = [result for result in results if not result.played.passed]
     assert not failed, "\n".join(as_text(failed))
-    assert len(results) >= 20
+    assert len(results) >= 15
     (read_in,) = (one for one in loaded(policy, policy.read_text()).policies if one.file == str(policy))
     document = read(str(policy), policy.read_text())
     found = covered(read_in, document, catalogue(), [result.played.seen for result in results])
