@@ -47,10 +47,16 @@ def scenario(policy: Path) -> str:
 
 
 def own(policy: Path) -> list[Opened]:
-    """The tests of this policy: of those of its scenario, the ones that no other's whole name begins."""
-    others = tuple(other.stem for other in POLICIES if other != policy)
-    names = [(Path(file.tests.file).name, file) for file in files()]
-    return [file for name, file in names if name.startswith(scenario(policy)) and not name.startswith(others)]
+    """The tests of its scenario; where two policies share one, those of each that begin with its name."""
+    found = {Path(file.tests.file).name: file for file in files()}
+    mine = [name for name in found if name.startswith(scenario(policy))]
+    others = tuple(
+        other.stem for other in POLICIES if other != policy and scenario(other) == scenario(policy)
+    )
+    if others:
+        named = [name for name in mine if name.startswith(policy.stem)]
+        mine = named or [name for name in mine if not name.startswith(others)]
+    return [found[name] for name in mine]
 
 
 @EACH
