@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import stat
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ class Writing:
         self._file = os.open(path, _NEW, 0o600)
         self._hash = hashlib.sha256()
         self._closed = False
+        # Whoever waited for a write may have been cancelled, and it is closed while the thread still writes.
+        self._lock = threading.Lock()
         self.bytes = 0
 
     @property
@@ -42,21 +45,23 @@ class Writing:
     def write(self, content: bytes) -> None:
         """Append; after an OSError part of it may have been taken, and is counted."""
         rest = memoryview(content)
-        while rest:
-            taken = os.write(self._file, rest)
-            self._hash.update(rest[:taken])
-            self.bytes += taken
-            rest = rest[taken:]
+        with self._lock:
+            while rest and not self._closed:
+                taken = os.write(self._file, rest)
+                self._hash.update(rest[:taken])
+                self.bytes += taken
+                rest = rest[taken:]
 
     def close(self) -> None:
         """Force it to the disk and let go of it; closing twice does no harm."""
-        if self._closed:
-            return
-        self._closed = True
-        try:
-            os.fsync(self._file)
-        finally:
-            os.close(self._file)
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                os.fsync(self._file)
+            finally:
+                os.close(self._file)
 
 
 @dataclass(frozen=True)
