@@ -122,6 +122,14 @@ class Vault:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    def complaint(self) -> str | None:
+        """Why nothing could be put into it now; None where it could."""
+        try:
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            return f"{self.folder}: {error.strerror}"
+        return None if os.access(self.folder, os.W_OK | os.X_OK) else f"{self.folder} is not writable"
+
     def begin(self, incident: int, stem: str) -> Capture:
         """A new, empty capture `STEM-1`, or the next number that nobody has taken. Raises OSError."""
         self.folder.mkdir(mode=0o700, exist_ok=True)
