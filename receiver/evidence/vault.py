@@ -21,8 +21,8 @@ from receiver.evidence.names import inside
 
 _INCIDENT = re.compile(r"incident-([1-9][0-9]{0,17})")
 _BLOCK_BYTES = 1024 * 1024
-# A manifest of twenty pods has about 100 KiB; whatever is a thousand times as large is none of ours.
-MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+# No capture is larger in all of its files; a file that is, is none of ours and is not read.
+MAX_FILE_BYTES = 64 * 1024 * 1024
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -99,7 +99,7 @@ class Capture:
     def sealed(self) -> tuple[Manifest, str] | None:
         """Its manifest and the manifest's SHA-256; None where there is none that can be read."""
         try:
-            content = _plain(self.path / MANIFEST)
+            content = plain_bytes(self.path / MANIFEST)
             return read_manifest(content.decode()), hash_of(content)
         except (OSError, ValueError):
             return None
@@ -166,6 +166,17 @@ class Vault:
                     yield Capture(int(named[1]), one.name, one)
 
 
+def captures_at(path: Path) -> list[Capture]:
+    """The captures that this folder is or holds, wherever it lies; incident 0 where its name says none.
+
+    Raises OSError.
+    """
+    if (named := _INCIDENT.fullmatch(path.name)) is not None:
+        return Vault(path.parent).captures(int(named[1]))
+    above = _INCIDENT.fullmatch(path.resolve().parent.name)
+    return [Capture(int(above[1]) if above is not None else 0, path.name, path)]
+
+
 def _found(path: Path) -> Found:
     status = path.lstat()
     if not stat.S_ISREG(status.st_mode):
@@ -178,12 +189,12 @@ def _found(path: Path) -> Found:
     return Found(size, digest.hexdigest())
 
 
-def _plain(path: Path) -> bytes:
+def plain_bytes(path: Path) -> bytes:
     """The content of a plain file that is no link. Raises OSError, and ValueError where it is too large."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as opened:
-        content = opened.read(MAX_MANIFEST_BYTES + 1)
-    if len(content) > MAX_MANIFEST_BYTES:
-        raise ValueError("it is too large for a manifest")
+        content = opened.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise ValueError("it is too large to be one of ours")
     return content
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from evidence_folder import filled as a_folder
 
 from receiver.evidence.manifest import (
     MANIFEST,
     Gap,
-    Kept,
     Manifest,
     differences,
     manifest_text,
@@ -21,27 +20,15 @@ from receiver.evidence.manifest import (
 )
 from receiver.evidence.vault import Capture, Vault
 
-NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
+GAPS = (Gap("Pod shop/gone", "it is gone"),)
 
 
 def filled(vault: Vault, incident: int = 1) -> tuple[Capture, Manifest, str]:
-    """A sealed capture of two files."""
-    capture = vault.begin(incident, "20260301")
-    files: list[Kept] = []
-    for path, content in (("pods/shop/api/api.log", b"one\ntwo\n"), ("nodes/node-0.json", b"{}")):
-        writing = capture.create(path)
-        writing.write(content)
-        writing.close()
-        files.append(Kept(path, "asked", writing.bytes, writing.sha256))
-    gaps = (Gap("Pod shop/gone", "it is gone"),)
-    manifest = Manifest(incident, capture.name, ("namespace/shop",), NOW, NOW, tuple(files), gaps)
-    return capture, manifest, capture.seal(manifest)
-
-
-def test_what_was_sealed_verifies(tmp_path: Path) -> None:
-    capture, manifest, name = filled(Vault(tmp_path))
-    assert capture.sealed() == (manifest, name)
-    assert differences(manifest, capture.files()) == ()
+    """A sealed capture of two files with its manifest and that one's hash."""
+    capture, told = a_folder(vault.folder, incident, GAPS)
+    sealed = capture.sealed()
+    assert sealed is not None and sealed[1] == told.manifest
+    return capture, *sealed
 
 
 def append(path: Path) -> None:
@@ -115,7 +102,9 @@ def test_only_the_owner_reads_it_whatever_the_umask(tmp_path: Path) -> None:
 
 def test_two_captures_of_one_incident_have_folders_of_their_own(tmp_path: Path) -> None:
     vault = Vault(tmp_path)
-    assert [filled(vault)[0].name, filled(vault)[0].name] == ["20260301-1", "20260301-2"]
+    assert [filled(vault)[0].name, filled(vault)[0].name] == [
+        f"20260301T030000.000000Z-{number}" for number in (1, 2)
+    ]
     filled(vault, incident=12)
     assert [one.incident for one in vault.captures()] == [1, 1, 12]
     assert len(vault.captures(1)) == 2
