@@ -19,6 +19,7 @@ import aiohttp
 from kubernetes_asyncio import client, config
 
 from receiver.clients.answers import Answer, Applied, Rejected, Unanswered
+from receiver.clients.bodies import whole
 from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.plans import MANAGER, MARKER, EvictStep, FieldChange, ObjectRef, PatchStep, Permission
 from receiver.domain.pointers import escaped, pointed_at
@@ -27,6 +28,8 @@ READ_TIMEOUT_SECONDS = 5.0
 # The server drops the write after this; the client waits a little longer for the answer.
 WRITE_TIMEOUT_SECONDS = 12
 WRITE_GRACE_SECONDS = 1.0
+# Five hundred pods have a fifth of it; five hundred large Secrets, which anybody may make, have more.
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
 # A log is read in blocks of this size at most, each within the time of a read.
 LOG_BLOCK_BYTES = 64 * 1024
 
@@ -240,6 +243,8 @@ class Cluster:
             return Unanswered("the API server did not answer in time")
         except (aiohttp.ClientError, OSError) as error:
             return Unanswered(f"the connection broke: {type(error).__name__}")
+        except TemporaryError as error:
+            return Unanswered(str(error))
         if 200 <= status < 300:
             return Applied(json.loads(answer))
         if status >= 500:
@@ -271,7 +276,7 @@ class Cluster:
                 method, path, query, body, timeout=timeout, content_type=content_type
             )
             async with response:
-                return response.status, await response.read()
+                return response.status, await whole(response.content, most=MAX_ANSWER_BYTES)
 
     async def _request(
         self,

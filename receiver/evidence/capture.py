@@ -231,7 +231,7 @@ class _Taking:
         """Around what reads answers: one of a shape that no API server gives costs no other part."""
         try:
             yield
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             self.gaps.append(gap(what, f"the answer is not understood: {type(error).__name__}"))
 
     async def _chosen(self, found: Targets) -> list[PodName]:
