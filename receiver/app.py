@@ -30,6 +30,9 @@ from receiver.clients.endpoints import Endpoint, Endpoints, open_session, read_e
 from receiver.clients.prometheus import Prometheus
 from receiver.domain.clock import Clock
 from receiver.domain.errors import PermanentError, Unavailable
+from receiver.evidence.capture import Evidence
+from receiver.evidence.capture import Limits as EvidenceLimits
+from receiver.evidence.vault import Vault
 from receiver.packaged import policies as packaged_policies
 from receiver.packaged import read_files, unreadable
 from receiver.pipeline.counters import Counters
@@ -180,6 +183,7 @@ async def serving(
             timing=timing or Timing(reconcile=settings.reconcile_every),
             databases=databases,
             endpoints=Endpoints(outside, asking),
+            evidence=_evidence(settings),
         )
         worker = Worker(world, counters)
         duties = Duties(
@@ -329,6 +333,16 @@ def _place(settings: Settings) -> Place:
         receiver=settings.alertmanager_receiver,
         base_url=(settings.base_url or f"http://{settings.listen}").rstrip("/"),
     )
+
+
+def _evidence(settings: Settings) -> Evidence:
+    """Where evidence goes; a folder that cannot be used is said now and not only once it is needed."""
+    if settings.evidence_dir is None:
+        return Evidence()
+    vault = Vault(settings.evidence_dir)
+    if (why := vault.complaint()) is not None:
+        log.warning("evidence could not be kept now", event_code="evidence_folder", why=why)
+    return Evidence(vault, EvidenceLimits(deadline=settings.evidence_within))
 
 
 def _destinations(settings: Settings, session: aiohttp.ClientSession) -> list[Destination]:

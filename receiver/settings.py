@@ -107,6 +107,16 @@ class Settings(BaseSettings):
     retention_bytes: int = Field(
         2 * 1024**3, ge=1024**2, description="How many bytes of webhook bodies are kept, whatever their age."
     )
+    evidence_dir: Path | None = Field(
+        None,
+        description="Folder that evidence of security incidents is written to, once and never changed."
+        " Default: no evidence is kept, and each such incident says so.",
+    )
+    evidence_within: timedelta = Field(
+        timedelta(seconds=60),
+        gt=timedelta(0),
+        description="How long reading evidence may take; what is there by then is sealed, the rest is a gap.",
+    )
     announce_webhook_file: Path | None = Field(
         None, description="File with the address that messages are posted to (Slack-compatible)."
     )
@@ -130,7 +140,7 @@ class Settings(BaseSettings):
             else value
         )
 
-    @field_validator("reconcile_every", "retention", "shutdown_within", mode="before")
+    @field_validator("evidence_within", "reconcile_every", "retention", "shutdown_within", mode="before")
     @classmethod
     def _seconds(cls, value: Any) -> Any:
         """A plain number is seconds, as the text of a variable too."""

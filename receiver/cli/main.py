@@ -15,6 +15,7 @@ from receiver.cli import (
     alerts,
     approvals,
     audit,
+    evidence,
     incidents,
     plans,
     policy,
@@ -112,6 +113,7 @@ app.command(epilog=switches.PAUSE_EXAMPLES, rich_help_panel=_ASK)(switches.pause
 app.command(epilog=switches.RESUME_EXAMPLES, rich_help_panel=_ASK)(switches.resume)
 app.add_typer(alerts.app, name="alerts", rich_help_panel=_ASK)
 app.add_typer(audit.app, name="audit", rich_help_panel=_ASK)
+app.add_typer(evidence.app, name="evidence", rich_help_panel=_ASK)
 
 
 def main() -> None:

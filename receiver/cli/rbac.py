@@ -33,14 +33,16 @@ def rbac(
 
     The reader looks, the executor writes; bind each to an account of its own. Namespaces are those that the
     policies list, and where a policy fixes the names of its targets, the executor may write only these.
+    Where a policy has `security` signs, the reader may read what evidence is made of.
     """
     from receiver.cli.policy_files import loaded_from
+    from receiver.evidence.selection import READS as EVIDENCE
     from receiver.policy.rbac import grants, roles
     from receiver.probes.catalogue import READS
     from receiver.terminal import screen
     from remediations.registry import catalogue
 
-    found = grants(loaded_from(path), catalogue(), READS)
+    found = grants(loaded_from(path), catalogue(), READS, EVIDENCE)
     match form:
         case Form.JSON:
             screen.print_json({"items": roles(found)})

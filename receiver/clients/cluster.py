@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ import aiohttp
 from kubernetes_asyncio import client, config
 
 from receiver.clients.answers import Answer, Applied, Rejected, Unanswered
+from receiver.clients.bodies import whole
 from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.plans import MANAGER, MARKER, EvictStep, FieldChange, ObjectRef, PatchStep, Permission
 from receiver.domain.pointers import escaped, pointed_at
@@ -26,6 +28,10 @@ READ_TIMEOUT_SECONDS = 5.0
 # The server drops the write after this; the client waits a little longer for the answer.
 WRITE_TIMEOUT_SECONDS = 12
 WRITE_GRACE_SECONDS = 1.0
+# Five hundred pods have a fifth of it; five hundred large Secrets, which anybody may make, have more.
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+# A log is read in blocks of this size at most, each within the time of a read.
+LOG_BLOCK_BYTES = 64 * 1024
 
 _PLURALS: Mapping[str, tuple[str, str]] = {
     "Deployment": ("apps", "deployments"),
@@ -43,6 +49,10 @@ _PLURALS: Mapping[str, tuple[str, str]] = {
     "PodMetrics": ("metrics.k8s.io", "pods"),
     "PersistentVolumeClaim": ("", "persistentvolumeclaims"),
     "StorageClass": ("storage.k8s.io", "storageclasses"),
+    "ServiceAccount": ("", "serviceaccounts"),
+    "Role": ("rbac.authorization.k8s.io", "roles"),
+    "RoleBinding": ("rbac.authorization.k8s.io", "rolebindings"),
+    "NetworkPolicy": ("networking.k8s.io", "networkpolicies"),
     # Of CloudNativePG.
     "Cluster": ("postgresql.cnpg.io", "clusters"),
 }
@@ -103,6 +113,50 @@ class Cluster:
         if status != 200:
             _read_object(status, body, f"reading the log of {namespace}/{pod}")
         return body[:limit_bytes].decode(errors="replace")
+
+    async def log_blocks(
+        self,
+        namespace: str,
+        pod: str,
+        *,
+        container: str,
+        previous: bool,
+        limit_bytes: int,
+        tail_lines: int | None = None,
+    ) -> AsyncGenerator[bytes]:
+        """The log of one container from its start, or from its last lines, each line with its time.
+
+        Block by block, so that its size costs no memory; the server is asked for ``limit_bytes`` and may
+        send more. Close the generator to stop. Raises TemporaryError and PermanentError, also midway.
+        """
+        query = [
+            ("container", container),
+            ("limitBytes", str(limit_bytes)),
+            ("previous", str(previous).lower()),
+            ("timestamps", "true"),
+        ]
+        if tail_lines is not None:
+            query.append(("tailLines", str(tail_lines)))
+        path = _path("v1", "Pod", namespace, pod) + "/log"
+        with _readable():
+            async with asyncio.timeout(READ_TIMEOUT_SECONDS):
+                response = await self._request("GET", path, query, None, timeout=None)
+        try:
+            if response.status != 200:
+                with _readable():
+                    async with asyncio.timeout(READ_TIMEOUT_SECONDS):
+                        body = await response.content.read(LOG_BLOCK_BYTES)
+                _read_object(response.status, body, f"reading the log of {namespace}/{pod}")
+            while True:
+                with _readable():
+                    async with asyncio.timeout(READ_TIMEOUT_SECONDS):
+                        block = await response.content.read(LOG_BLOCK_BYTES)
+                if not block:
+                    return
+                yield block
+        finally:
+            # Not `release`, which would read on to the end of a log that has none.
+            response.close()
 
     async def may(self, permission: Permission, namespace: str, name: str) -> bool | None:
         """Whether the API server says that we may do exactly this; None where it cannot be asked."""
@@ -189,6 +243,8 @@ class Cluster:
             return Unanswered("the API server did not answer in time")
         except (aiohttp.ClientError, OSError) as error:
             return Unanswered(f"the connection broke: {type(error).__name__}")
+        except TemporaryError as error:
+            return Unanswered(str(error))
         if 200 <= status < 300:
             return Applied(json.loads(answer))
         if status >= 500:
@@ -202,12 +258,8 @@ class Cluster:
         query: list[tuple[str, str]] | None = None,
         body: Any = None,
     ) -> tuple[int, bytes]:
-        try:
+        with _readable():
             return await self._call(method, path, query or [], body, timeout=READ_TIMEOUT_SECONDS)
-        except TimeoutError as error:
-            raise TemporaryError("the API server did not answer in time") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise TemporaryError(f"the API server cannot be reached: {type(error).__name__}") from error
 
     async def _call(
         self,
@@ -220,18 +272,45 @@ class Cluster:
         content_type: str = "application/json",
     ) -> tuple[int, bytes]:
         async with asyncio.timeout(timeout):
-            response: aiohttp.ClientResponse = await self._api.call_api(
-                path,
-                method,
-                query_params=query,
-                header_params={"Accept": "application/json", "Content-Type": content_type},
-                body=body,
-                auth_settings=["BearerToken"],
-                _preload_content=False,
-                _request_timeout=aiohttp.ClientTimeout(total=timeout),
+            response = await self._request(
+                method, path, query, body, timeout=timeout, content_type=content_type
             )
             async with response:
-                return response.status, await response.read()
+                return response.status, await whole(response.content, most=MAX_ANSWER_BYTES)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        query: list[tuple[str, str]],
+        body: Any,
+        *,
+        timeout: float | None,
+        content_type: str = "application/json",
+    ) -> aiohttp.ClientResponse:
+        """The answer as it begins; without a ``timeout`` whoever reads it takes care of its time."""
+        response: aiohttp.ClientResponse = await self._api.call_api(
+            path,
+            method,
+            query_params=query,
+            header_params={"Accept": "application/json", "Content-Type": content_type},
+            body=body,
+            auth_settings=["BearerToken"],
+            _preload_content=False,
+            _request_timeout=aiohttp.ClientTimeout(total=timeout),
+        )
+        return response
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Around a read: what ails the connection is an error after which trying again may help."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise TemporaryError("the API server did not answer in time") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise TemporaryError(f"the API server cannot be reached: {type(error).__name__}") from error
 
 
 async def connect(*, url: str | None = None, token: str | None = None, context: str | None = None) -> Cluster:
@@ -344,9 +423,11 @@ def _read_object(status: int, body: bytes, doing: str) -> dict[str, Any]:
 
 
 def _path(api_version: str, kind: str, namespace: str, name: str | None = None) -> str:
-    if name is not None and (name in (".", "..") or "/" in name or "%" in name):
-        # The server reads a quoted slash as one: pod `a/log` would be the log of pod a, which is no object.
-        raise PermanentError(f"{name[:80]!r} is not a valid object name")
+    for given in (namespace, name or ""):
+        if given in (".", "..") or "/" in given or "%" in given:
+            # The server reads a quoted slash as one: pod `a/log` would be the log of pod a, which is no
+            # object.
+            raise PermanentError(f"{given[:80]!r} is not a valid object name")
     root = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
     plural = _PLURALS[kind][1]
     inside = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""

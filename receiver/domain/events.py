@@ -52,6 +52,23 @@ class LockInForce:
 
 
 @dataclass(frozen=True)
+class EvidenceSealed:
+    """What could be read of the locked ``scopes`` lies in the evidence folder, and is what it is from now on.
+
+    ``manifest`` is the SHA-256 of the capture's manifest, empty where nothing could be sealed. ``gaps`` say
+    what is not there and why.
+    """
+
+    capture: str
+    manifest: str
+    scopes: tuple[str, ...]
+    files: int
+    bytes: int
+    gaps: tuple[str, ...] = ()
+    event: Literal["EvidenceSealed"] = "EvidenceSealed"
+
+
+@dataclass(frozen=True)
 class ReleaseGiven:
     """One of the two people who lift a security lock said yes; ``lead`` is whether a security lead did."""
 
@@ -578,6 +595,7 @@ Event = (
     | Opened
     | TurnedSecurity
     | LockInForce
+    | EvidenceSealed
     | ReleaseGiven
     | SecurityReleased
     | AlertFired

@@ -152,6 +152,8 @@ class Lockdown:
     scopes: tuple[str, ...]
     since: datetime
     in_force_at: datetime | None = None
+    # Whether evidence of these very scopes was sealed, or could not be and that was said.
+    captured: bool = False
     # Who said that it may be lifted, each with whether they are a security lead.
     releases: tuple[tuple[str, bool], ...] = ()
 
@@ -197,6 +199,8 @@ class Incident:
     stale: str | None = None
     quiet_since: datetime | None = None
     lockdown: Lockdown | None = None
+    # What was sealed of it, oldest first; it outlives the lock.
+    evidence: tuple[ev.EvidenceSealed, ...] = ()
     last_seq: int = 0
 
     @property
@@ -233,6 +237,8 @@ def apply(incident: Incident, recorded: ev.Recorded) -> Incident:
             return replace(incident, key=event.key, title=event.title, labels=event.labels, opened_at=at)
         case ev.TurnedSecurity() | ev.LockInForce() | ev.ReleaseGiven() | ev.SecurityReleased():
             return _locked_down(incident, event, at)
+        case ev.EvidenceSealed():
+            return _captured(incident, event)
         case ev.AlertFired():
             return _fired(incident, event, at)
         case ev.AlertResolved():
@@ -552,6 +558,14 @@ def _locked_down(
             return replace(incident, lockdown=None)
         case _:
             assert_never(event)
+
+
+def _captured(incident: Incident, event: ev.EvidenceSealed) -> Incident:
+    lockdown = incident.lockdown
+    if lockdown is not None and set(lockdown.scopes) <= set(event.scopes):
+        # Where more was locked meanwhile, that is still to be read.
+        lockdown = replace(lockdown, captured=True)
+    return replace(incident, lockdown=lockdown, evidence=(*incident.evidence, event))
 
 
 _SNAPSHOT: TypeAdapter[Incident] = TypeAdapter(Incident)

@@ -16,6 +16,7 @@ from receiver.clients.prometheus import Prometheus
 from receiver.domain.clock import Clock
 from receiver.domain.plans import Spec
 from receiver.domain.remediation import Remediation
+from receiver.evidence.capture import Evidence
 from receiver.policy.model import PolicySet
 from receiver.store.engine import Store
 
@@ -100,5 +101,6 @@ class World:
     timing: Timing = field(default_factory=Timing)
     databases: Databases = field(default_factory=Databases)
     endpoints: Endpoints = field(default_factory=Endpoints)
+    evidence: Evidence = field(default_factory=Evidence)
     # Runs forward only: the age of facts is measured by it, never by a clock that may be set.
     steady: Callable[[], float] = time.monotonic

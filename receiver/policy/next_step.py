@@ -102,6 +102,11 @@ class HoldLock:
     """A security lock is asked for: see whether anything of ours is still under way in its scopes."""
 
 
+@dataclass(frozen=True)
+class Capture:
+    """It is locked and nothing was read of it yet: keep what there is before anybody touches it."""
+
+
 Next = (
     Rest
     | Record
@@ -116,6 +121,7 @@ Next = (
     | Judge
     | CheckQuiet
     | HoldLock
+    | Capture
 )
 
 
@@ -178,7 +184,11 @@ def _next(
 def _locked_down(
     incident: Incident, lockdown: Lockdown, plan: Plan | None, looked: frozenset[type], now: datetime
 ) -> Next:
-    """A security incident: what is under way is seen to its end; nothing is begun, nothing resolved."""
+    """A security incident: what is there is kept, what is under way is seen to its end; nothing is begun,
+    nothing resolved.
+    """
+    if not lockdown.captured and Capture not in looked:
+        return Capture()
     progress = incident.plan
     if progress is not None and progress.state in WAITING:
         return Record((cancelled(progress, "it is a security incident: only isolation is allowed"),))

@@ -37,20 +37,27 @@ class Grant:
 
 
 def grants(
-    policies: PolicySet, catalogue: Mapping[str, Spec], probe_reads: Mapping[str, tuple[Permission, ...]]
+    policies: PolicySet,
+    catalogue: Mapping[str, Spec],
+    probe_reads: Mapping[str, tuple[Permission, ...]],
+    evidence_reads: tuple[Permission, ...] = (),
 ) -> list[Grant]:
-    """Every right that some policy needs, once."""
+    """Every right that some policy needs, once; ``evidence_reads`` where it may find an attack."""
     found: dict[Grant, None] = {}
     for policy in policies.policies:
         if policy.mode is Mode.DISABLED:
             continue
-        for grant in _of_policy(policy, catalogue, probe_reads):
+        evidence = evidence_reads if policy.security else ()
+        for grant in _of_policy(policy, catalogue, probe_reads, evidence):
             found[grant] = None
     return list(found)
 
 
 def _of_policy(
-    policy: Policy, catalogue: Mapping[str, Spec], probe_reads: Mapping[str, tuple[Permission, ...]]
+    policy: Policy,
+    catalogue: Mapping[str, Spec],
+    probe_reads: Mapping[str, tuple[Permission, ...]],
+    evidence: tuple[Permission, ...],
 ) -> Iterator[Grant]:
     offered = [candidate for candidate in policy.candidates if not candidate.disabled]
     specs = [catalogue[candidate.remediation] for candidate in offered]
@@ -61,6 +68,7 @@ def _of_policy(
     reads += [right for spec in specs for right in spec.reads]
     if specs:
         reads += GUARDS
+    reads += evidence
     for namespace in policy.target.namespaces:
         for right in reads:
             if right.group == DATABASE:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from receiver.domain.durations import in_words
 from receiver.terminal.screen import clean, moment, plain, severity, state
-from receiver.terminal.sentences import handover_lines, sentence
+from receiver.terminal.sentences import evidence_words, handover_lines, sentence
 
 Document = Mapping[str, Any]
 
@@ -35,6 +35,7 @@ _EVENTS = {
     "Escalated": "bold magenta",
     "HandedOver": "magenta",
     "TurnedSecurity": "bold red",
+    "EvidenceSealed": "bold cyan",
     "SecurityReleased": "bold green",
 }
 
@@ -113,6 +114,9 @@ def incident_card(incident: Document) -> RenderableType:
         _row(grid, "sign", plain(lockdown.get("reason"), lines=True))
         for said in _list(lockdown.get("releases")):
             _row(grid, "would release it", plain(said))
+    for sealed in _list(incident.get("evidence")):
+        _row(grid, "evidence", plain(evidence_words(_map(sealed)), "bold"))
+        _rows(grid, "not there", [plain(one, "yellow") for one in _list(_map(sealed).get("gaps"))])
     for reason in _list(incident.get("escalated")):
         _row(grid, "a person is needed", plain(reason, "magenta"))
     for number, item in enumerate(_list(incident.get("handover")), start=1):

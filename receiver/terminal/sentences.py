@@ -134,9 +134,25 @@ def _turned_security(event: Event) -> str:
     )
 
 
+def evidence_words(sealed: Event) -> str:
+    """One capture: what is kept under which hash; not yet harmless."""
+    if not sealed.get("manifest"):
+        return "nothing could be sealed"
+    return (
+        f"capture {sealed.get('capture')}: {sealed.get('files')} files, {sealed.get('bytes')} bytes, "
+        f"manifest {sealed.get('manifest')}"
+    )
+
+
+def _evidence_sealed(event: Event) -> str:
+    gaps = _joined(event.get("gaps"), "; ")
+    return evidence_words(event) + (f"; not there: {gaps}" if gaps else "")
+
+
 _WORDS: Mapping[str, Callable[[Event], str]] = {
     "Opened": lambda e: str(e.get("title", "")),
     "TurnedSecurity": _turned_security,
+    "EvidenceSealed": _evidence_sealed,
     "LockInForce": lambda _: "nothing of ours is under way any more where it locks",
     "ReleaseGiven": lambda e: (
         f"{e.get('by')}{' (security lead)' if e.get('lead') else ''} would release it: {e.get('reason')}"

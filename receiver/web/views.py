@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from receiver.domain.events import Recorded, event_text
+from receiver.domain.events import EvidenceSealed, Recorded, event_text
 from receiver.domain.incidents import Incident, Lockdown, as_json
 from receiver.domain.occurrences import occurrences
 from receiver.domain.outcomes import Outcome, Tally
@@ -40,6 +40,7 @@ def incident_view(incident: Incident) -> dict[str, Any]:
         "plan": None if document["plan"] is None else _progress(document["plan"]),
         "handover": list(document["handover"]),
         "lockdown": None if incident.lockdown is None else _lockdown(incident.lockdown),
+        "evidence": [_evidence(sealed) for sealed in incident.evidence],
         "tried": [[tried.partition(" ")[0], state] for tried, state in document["tried"]],
         "epoch": incident.epoch,
     }
@@ -52,6 +53,17 @@ def _lockdown(lockdown: Lockdown) -> dict[str, Any]:
         "since": lockdown.since.isoformat(),
         "in_force_at": _time(lockdown.in_force_at),
         "releases": [name for name, _ in lockdown.releases],
+    }
+
+
+def _evidence(sealed: EvidenceSealed) -> dict[str, Any]:
+    return {
+        "capture": sealed.capture,
+        "manifest": sealed.manifest,
+        "scopes": list(sealed.scopes),
+        "files": sealed.files,
+        "bytes": sealed.bytes,
+        "gaps": list(sealed.gaps),
     }
 
 

@@ -148,6 +148,7 @@ class FakeService:
     cut_audit: bool = False
     streams: list[list[bytes]] = field(default_factory=list)
     journal: list[Kept] = field(default_factory=list)
+    told: list[ev.Event] = field(default_factory=list)
 
     @property
     def digest(self) -> str:
@@ -174,7 +175,9 @@ class FakeService:
                 return web.json_response(incident_view(incident))
             case ["incidents", "17", "timeline"]:
                 noted = ev.Recorded(1, NOW, "ada", ev.Noted("ada", HOSTILE))
-                return web.json_response({"items": [recorded_view(noted)], "next_cursor": None})
+                more = [ev.Recorded(n, NOW, "ada", event) for n, event in enumerate(self.told, start=2)]
+                shown = [recorded_view(one) for one in (noted, *more)]
+                return web.json_response({"items": shown, "next_cursor": None})
             case ["plans"]:
                 return web.json_response({"items": [plan], "next_cursor": None})
             case ["plans", "P-1"]:

@@ -7,12 +7,13 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
-from real_service import API_TOKEN, ClusterProcess, ServiceProcess
+from real_service import API_TOKEN, LEAD_TOKEN, ClusterProcess, ServiceProcess
 from shop import firing, ill_shop, manifests, names, write_policies
 
 ROOT = Path(__file__).parent.parent.parent
@@ -39,7 +40,7 @@ def commands() -> list[str]:
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[ServiceProcess]:
-    """A service with one incident in it."""
+    """A service with an incident in it, and one that was a security incident and has evidence."""
     async with ill_shop() as prometheus, ClusterProcess(tmp_path, manifests(names(1))) as cluster:
         service = ServiceProcess(
             tmp_path / "service",
@@ -47,11 +48,34 @@ async def served(tmp_path: Path) -> AsyncIterator[ServiceProcess]:
             cluster_url=cluster.url,
             prometheus_url=prometheus.url,
             policies=write_policies(tmp_path / "policies"),
+            settings={"STANCH_EVIDENCE_DIR": str(tmp_path / "evidence")},
         )
         async with service:
             async with aiohttp.ClientSession() as session:
                 assert await service.post_alerts(firing("api-0"), session) == 200
+            await keep_evidence(service)
             yield service
+
+
+async def keep_evidence(service: ServiceProcess) -> None:
+    """Incident 2 is an attack, what there is of it is kept, and it is over."""
+    await until(service, "incidents/1", lambda found: True)
+    body = {"title": "strange logins", "reason": "audit log", "scopes": ["namespace/shop"]}
+    assert (await service.api("POST", "incidents", body, token=LEAD_TOKEN))[0] == 200
+    await until(service, "incidents/2", lambda found: bool(found["evidence"]))
+    for token in (API_TOKEN, LEAD_TOKEN):
+        await service.api("POST", "incidents/2/release", {"reason": "rebuilt"}, token=token)
+    await until(service, "incidents/2", lambda found: found["lockdown"] is None)
+
+
+async def until(service: ServiceProcess, path: str, wanted: Callable[[Any], bool]) -> None:
+    """Ask until the answer is as wanted."""
+    for _ in range(600):
+        status, found = await service.api("GET", path, token=LEAD_TOKEN)
+        if status == 200 and wanted(found):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{path} never became so: {found}")
 
 
 async def test_every_command_of_the_documentation_runs(served: ServiceProcess, tmp_path: Path) -> None:
@@ -63,6 +87,7 @@ async def test_every_command_of_the_documentation_runs(served: ServiceProcess, t
         **{name: value for name, value in os.environ.items() if not name.startswith("STANCH_")},
         "STANCH_URL": served.url,
         "STANCH_TOKEN": API_TOKEN,
+        "STANCH_EVIDENCE_DIR": str(tmp_path / "evidence"),
     }
     assert len(commands()) >= 8
     for line in commands():

@@ -29,6 +29,7 @@ from receiver.demo.scenario import Scenario, scenario
 from receiver.demo.world import CLUSTER, DemoWorld, demo_world
 from receiver.domain.events import Event
 from receiver.domain.incidents import Incident
+from receiver.evidence.capture import Evidence
 from receiver.pipeline.counters import Counters
 from receiver.pipeline.duties import Duties, Retention
 from receiver.pipeline.joining import join_waiting
@@ -142,6 +143,7 @@ async def harness(
     place: Place | None = None,
     databases: Databases | None = None,
     endpoints: Endpoints | None = None,
+    evidence: Evidence | None = None,
 ) -> AsyncIterator[Harness]:
     """The pipeline over this store, in the demo world, at noon on a healthy day."""
     clock = SteppedClock()
@@ -168,6 +170,7 @@ async def harness(
             place=place or Place(cluster=CLUSTER, receiver="stanch"),
             databases=databases,
             endpoints=endpoints or Endpoints(),
+            evidence=evidence or Evidence(),
         )
         yield Harness(clock, demo, world, Worker(world, counters), counters, told)
         await asyncio.sleep(0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import re
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -16,15 +15,15 @@ import pytest
 from builders import CAROL, alert, notification, policies, policy
 from cures import CURES, Cure
 from harness import Harness, harness
+from rights import covered_by, right_of
 from stories import approved, noticed, until_state
 
-from receiver.demo.kubernetes.calls import Call
 from receiver.demo.kubernetes.faults import Fault
 from receiver.demo.kubernetes.resources import by_plural
 from receiver.domain.backends import BACKEND
 from receiver.pipeline import people
 from receiver.policy.model import Mode
-from receiver.policy.rbac import allowed, grants, roles
+from receiver.policy.rbac import grants, roles
 from receiver.probes.catalogue import READS
 from receiver.store import migrate
 from receiver.store.engine import Store
@@ -239,36 +238,6 @@ async def test_the_rights_it_uses_are_those_it_declares(memory: Store) -> None:
         # References are read only where an earlier revision has any that the present one lacks.
         rare = {("configmaps", "get"), ("secrets", "get")} if name == "deployment.rollback" else set()
         assert unused <= rare, name
-
-
-def covered_by(granted: list[dict[str, Any]], call: Call) -> bool:
-    """Whether the Roles that are derived from the policy allow this call."""
-    asked = right_of(call)
-    if asked is None:
-        return True
-    resource, verb = asked
-    where = re.search(r"/namespaces/([^/]+)/[a-z]+(?:/([^/]+))?", call.path)
-    group = re.match(r"/apis/([^/]+)/", call.path)
-    return allowed(
-        granted,
-        group=group[1] if group else "",
-        resource=resource,
-        verb=verb,
-        namespace=where[1] if where else "",
-        name=(where[2] or "") if where else "",
-    )
-
-
-def right_of(call: Call) -> tuple[str, str] | None:
-    """The resource and the verb that a Role must grant for this call."""
-    if "selfsubjectaccessreviews" in call.path or call.path == "/version":
-        return None
-    group = r"/(?:api|apis/[^/]+)/v[0-9]+(?:/namespaces/[^/]+)?"
-    found = re.search(rf"^{group}/([a-z]+)(?:/([^/]+))?(?:/([a-z]+))?$", call.path)
-    assert found is not None, call.path
-    resource = f"{found[1]}/{found[3]}" if found[3] else found[1]
-    verb = {"PATCH": "patch", "POST": "create"}.get(call.method, "get" if found[2] else "list")
-    return resource, verb
 
 
 async def test_a_right_that_is_missing_is_said_before_anybody_approves(store: Store) -> None:

@@ -93,6 +93,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
             webhook_token_file=tmp_path / "webhook-tokens",
             webhook_users_file=tmp_path / "webhook-users",
             api_tokens_file=tmp_path / "api-tokens.yaml",
+            evidence_dir=tmp_path / "evidence",
             max_body_bytes=200_000,
         )
         door = await cluster.connect(url=world.api.url)
@@ -322,6 +323,21 @@ async def test_a_restricted_incident_tells_those_without_the_right_nothing(runni
     _, seen = await running.get(f"/api/v1/incidents/{number}", token=LEAD_TOKEN)
     assert seen["labels"]["app"] == "planted-app"
     assert seen["lockdown"]["scopes"] == ["namespace/greenlang"]
+
+
+async def test_only_those_with_the_right_see_what_evidence_there_is(running: Running) -> None:
+    number = await locked(running)
+    for _ in range(400):
+        _, seen = await running.get(f"/api/v1/incidents/{number}", token=LEAD_TOKEN)
+        if seen["evidence"]:
+            break
+        await asyncio.sleep(0.05)
+    (sealed,) = seen["evidence"]
+    assert sealed["files"] > 5 and len(sealed["manifest"]) == 64
+    _, shown = await running.get(f"/api/v1/incidents/{number}")
+    assert shown["evidence"] == []
+    status, refused = await running.get(f"/api/v1/incidents/{number}/timeline")
+    assert status == 403 and sealed["manifest"] not in str(refused)
 
 
 async def test_the_stream_leaves_a_restricted_incident_out(running: Running) -> None:

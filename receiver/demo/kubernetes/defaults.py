@@ -16,6 +16,7 @@ from receiver.demo.kubernetes.resources import (
     EVENTS,
     HPAS,
     NAMESPACES,
+    NETWORKPOLICIES,
     PDBS,
     PODS,
     PVCS,
@@ -28,7 +29,18 @@ from receiver.demo.kubernetes.resources import (
 )
 
 _KEPT_WHEN_EMPTY = frozenset(
-    {"status", "securityContext", "resources", "data", "spec", "template", "emptyDir"}
+    {
+        "status",
+        "securityContext",
+        "resources",
+        "data",
+        "spec",
+        "template",
+        "emptyDir",
+        # Of a NetworkPolicy: empty means every pod, absent means none.
+        "podSelector",
+        "namespaceSelector",
+    }
 )
 # Controllers write nulls and empty maps into a status on purpose; a ConfigMap's keys are its own affair.
 _LEFT_AS_GIVEN = frozenset({"status", "data", "binaryData"})
@@ -67,6 +79,8 @@ def with_defaults(resource: Resource, obj: JsonObject) -> JsonObject:
     elif resource is STORAGECLASSES:
         result.setdefault("reclaimPolicy", "Delete")
         result.setdefault("volumeBindingMode", "Immediate")
+    elif resource is NETWORKPOLICIES and isinstance(spec, dict):
+        spec.setdefault("policyTypes", ["Ingress", "Egress"] if "egress" in spec else ["Ingress"])
     elif resource is SECRETS:
         result.setdefault("type", "Opaque")
         for key, text in result.pop("stringData", {}).items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -57,10 +57,10 @@ class ApiRequest:
 
 @dataclass(frozen=True)
 class Reply:
-    """What to answer, and what was written."""
+    """What to answer, and what was written; a body without a known end is sent as it comes."""
 
     status: int
-    body: JsonObject | str
+    body: JsonObject | str | Iterator[bytes]
     warnings: tuple[str, ...] = ()
     applied: Applied | None = None
 

@@ -109,6 +109,31 @@ CONFIGMAPS = Resource(
     group="", version="v1", plural="configmaps", kind="ConfigMap", model="V1ConfigMap", short_names=("cm",)
 )
 SECRETS = Resource(group="", version="v1", plural="secrets", kind="Secret", model="V1Secret")
+SERVICEACCOUNTS = Resource(
+    group="",
+    version="v1",
+    plural="serviceaccounts",
+    kind="ServiceAccount",
+    model="V1ServiceAccount",
+    short_names=("sa",),
+)
+NETWORKPOLICIES = Resource(
+    group="networking.k8s.io",
+    version="v1",
+    plural="networkpolicies",
+    kind="NetworkPolicy",
+    model="V1NetworkPolicy",
+    short_names=("netpol",),
+    counts_generations=True,
+)
+ROLES = Resource(group="rbac.authorization.k8s.io", version="v1", plural="roles", kind="Role", model="V1Role")
+ROLEBINDINGS = Resource(
+    group="rbac.authorization.k8s.io",
+    version="v1",
+    plural="rolebindings",
+    kind="RoleBinding",
+    model="V1RoleBinding",
+)
 HPAS = Resource(
     group="autoscaling",
     version="v2",
@@ -176,6 +201,7 @@ RESOURCES = (
     PODS,
     RESOURCEQUOTAS,
     SECRETS,
+    SERVICEACCOUNTS,
     CONTROLLER_REVISIONS,
     DAEMONSETS,
     DEPLOYMENTS,
@@ -185,6 +211,9 @@ RESOURCES = (
     PDBS,
     STORAGECLASSES,
     LEASES,
+    NETWORKPOLICIES,
+    ROLES,
+    ROLEBINDINGS,
     CNPG_CLUSTERS,
 )
 """Everything that can be stored, in the order in which discovery lists it."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, assert_never
@@ -170,7 +170,10 @@ class ApiServer(World):
             return await self._serve_badly(request, asked, call, fault)
         if asked.watching:
             return await self._watch(request, asked, call)
-        return _response(self._execute(asked, call))
+        reply = self._execute(asked, call)
+        if isinstance(reply.body, Iterator):
+            return await _streamed(request, reply.body)
+        return _response(reply)
 
     def _note(self, asked: ApiRequest) -> Call:
         try:
@@ -274,6 +277,17 @@ class ApiServer(World):
         return response
 
 
+async def _streamed(request: web.Request, blocks: Iterator[bytes]) -> web.StreamResponse:
+    """Send block by block until there is no more, or whoever asked has gone."""
+    response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+    await response.prepare(request)
+    with contextlib.suppress(ConnectionError):
+        for block in blocks:
+            await response.write(block)
+        await response.write_eof()
+    return response
+
+
 async def _until(event: asyncio.Event) -> None:
     await event.wait()
 
@@ -282,6 +296,7 @@ def _response(reply: Reply) -> web.Response:
     if isinstance(reply.body, str):
         plain = "text/plain" if reply.status == 200 else "text/plain; charset=utf-8"
         return web.Response(body=reply.body.encode(), status=reply.status, headers={"Content-Type": plain})
+    assert not isinstance(reply.body, Iterator)
     response = web.Response(
         body=json.dumps(reply.body).encode(),
         status=reply.status,

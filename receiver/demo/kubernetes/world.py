@@ -19,6 +19,7 @@ from receiver.demo.kubernetes.resources import (
     DEPLOYMENTS,
     NAMESPACES,
     NODES,
+    SERVICEACCOUNTS,
     JsonObject,
     by_kind,
     by_plural,
@@ -56,6 +57,11 @@ class World:
     def ensure_namespace(self, name: str) -> None:
         if self.store.get(NAMESPACES, "", name) is None:
             self.registry.create(NAMESPACES, "", {"metadata": {"name": name}}, WriteOptions())
+            # As the controllers do; every pod runs as somebody.
+            account = {"metadata": {"name": "default", "namespace": name}}
+            self.registry.create(
+                SERVICEACCOUNTS, name, account, WriteOptions(manager="kube-controller-manager")
+            )
 
     def load(self, manifests: Iterable[JsonObject], *, manager: str = "kubectl") -> list[JsonObject]:
         """Create each object (and its namespace); a manifest's status is kept. Returns them as stored."""
