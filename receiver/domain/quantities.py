@@ -1,11 +1,22 @@
-"""Amounts as Kubernetes writes them: 250m, 2, 512Mi, 4G."""
+"""Amounts as Kubernetes writes them: 250m, 2, 512Mi, 4G, 12E3.
+
+The rules are those of https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/ and of
+`k8s.io/apimachinery/pkg/api/resource`. Signs are left out: nothing here is less than nothing.
+"""
 
 from __future__ import annotations
 
 import re
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, ROUND_UP, Decimal
 
-_QUANTITY = re.compile(r"(?P<number>\d{1,15}(\.\d{1,9})?)(?P<unit>[numkKMGTPE]?i?)")
+# An `E` with digits behind it is an exponent, and one without is exa. Longer numbers are none that anybody
+# means, and what they cost to work with has to be bounded.
+_QUANTITY = re.compile(
+    r"(?P<number>[0-9]{1,19}(\.[0-9]{0,9})?|\.[0-9]{1,9})"
+    r"([eE](?P<exponent>[+-]?[0-9]{1,2})|(?P<unit>[numkKMGTPE]?i?))"
+)
+# The server rounds up to the one, and takes for the other whatever is more.
+_LEAST, _MOST = Decimal("1e-9"), Decimal(2**63 - 1)
 _UNITS = {
     "n": Decimal("1e-9"),
     "u": Decimal("1e-6"),
@@ -17,11 +28,13 @@ _UNITS = {
 
 
 def quantity(text: str | int | float) -> Decimal:
-    """The amount in its own unit: cores, bytes, pieces. Raises ValueError for what is none."""
+    """The amount in its own unit: cores, bytes, pieces. Raises nothing but ValueError, for what is none."""
     found = _QUANTITY.fullmatch(str(text))
-    if found is None or found["unit"] not in _UNITS:
+    if found is None or (found["unit"] or "") not in _UNITS:
         raise ValueError(f"{str(text)[:40]!r} is no quantity; write 250m, 2, 512Mi or 4Gi")
-    return Decimal(found["number"]) * _UNITS[found["unit"]]
+    exponent = found["exponent"]
+    unit = _UNITS[found["unit"]] if exponent is None else Decimal(10) ** int(exponent)
+    return min(Decimal(found["number"]) * unit, _MOST).quantize(_LEAST, ROUND_UP)
 
 
 def in_gibibytes(amount: Decimal) -> str:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from receiver.domain import plans
 from receiver.domain.backends import BACKEND
-from receiver.domain.capacity import Amount, asked_by, fits, free_on, untold, within_quotas
+from receiver.domain.capacity import Amount, asked_by, fits, free_on, within_quotas
 from receiver.domain.plans import (
     ApprovalDefault,
     Draft,
@@ -135,7 +135,11 @@ class Scale:
             return found
         step, wanted, words = found
         more = max(0, wanted - current)
-        if more and (reason := _no_room(state, deployment, more)) is not None:
+        try:
+            reason = _no_room(state, deployment, more) if more else None
+        except ValueError as error:
+            return NotApplicable(f"whether there is room for {more} pods more cannot be told: {error}")
+        if reason is not None:
             return NotApplicable(reason)
         if more and asked.connection is not None:
             usage, each = state["usage"], asked.connections_each
@@ -225,15 +229,17 @@ def _by_scaler(
 
 
 def _no_room(state: Mapping[str, Any], deployment: Mapping[str, Any], more: int) -> str | None:
+    """Why there is none for so many pods more. Raises ValueError where an amount cannot be read."""
     each = asked_by(deployment["spec"]["template"]["spec"])
     needed = Amount(each.cpu * more, each.memory * more, each.pods * more)
     if (reason := within_quotas(state["quotas"], needed)) is not None:
         return f"{more} pods more are too many: {reason}"
     if "nodes" not in state:
         return None
-    if (reason := untold(state["pods"])) is not None:
-        return reason
-    placed = fits(free_on(state["nodes"], state["pods"]), each, more)
+    free = free_on(state["nodes"], state["pods"])
+    if isinstance(free, NotApplicable):
+        return free.reason
+    placed = fits(free, each, more)
     if placed < more:
         return f"the nodes have room for {placed} of {more} pods more, each of which asks for {each}"
     return None

@@ -137,6 +137,21 @@ SCALES: dict[str, tuple[dict[str, Any], dict[str, Any], Any]] = {
         {"replicas": 10},
         "the nodes have room for 0 of 4 pods more",
     ),
+    "a node of which nobody knows how large it is": (
+        {"nodes": [node(cpu="much")]},
+        {"replicas": 10},
+        "whether the nodes have room cannot be told: 'much' is no quantity",
+    ),
+    "a node that is written with an exponent": (
+        {"nodes": [node(cpu="8e0", memory="32e9")]},
+        {"replicas": 10},
+        None,
+    ),
+    "a quota that cannot be read": (
+        {"quotas": [quota({"pods": "some"}, {"pods": "6"})]},
+        {"replicas": 10},
+        "whether there is room for 4 pods more cannot be told: 'some' is no quantity",
+    ),
     "nodes come by themselves": ({"nodes": []}, {"replicas": 10, "room": "autoscaled"}, None),
     "a quota": (
         {"quotas": [quota({"pods": "8"}, {"pods": "6"})]},
@@ -350,6 +365,11 @@ def undone(receipt: Receipt, found: dict[str, Any]) -> tuple[PatchStep, ...]:
 
 RESOURCES = "/spec/template/spec/containers/0/resources"
 MORE: dict[str, tuple[dict[str, Any], dict[str, Any], Any]] = {
+    "an amount that cannot be read": (
+        {"deployment": with_container(resources={"limits": {"memory": "lots"}})},
+        {"memory_limit": "4Gi"},
+        "what it has, or what is left, cannot be told: 'lots' is no quantity",
+    ),
     "more memory": (
         {},
         {"memory_limit": "4Gi", "memory_request": "2Gi"},
