@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from decimal import ROUND_CEILING, ROUND_UP, Decimal
 
+_BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
+_DECIMAL = {-3: "n", -2: "u", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T", 5: "P", 6: "E"}
 # An `E` with digits behind it is an exponent, and one without is exa. Longer numbers are none that anybody
 # means, and what they cost to work with has to be bounded.
 _QUANTITY = re.compile(
@@ -39,12 +41,33 @@ def quantity(text: str | int | float) -> Decimal:
 
 def in_gibibytes(amount: Decimal) -> str:
     """At least so many bytes in whole Gi, spelled as an API server spells it back: 13Gi, 2Ti for 2048Gi."""
-    count = int((amount / _UNITS["Gi"]).to_integral_value(ROUND_CEILING))
-    units = ["Gi", "Ti", "Pi", "Ei"]
-    while count and count % 1024 == 0 and len(units) > 1:
-        count //= 1024
-        del units[0]
-    return f"{count}{units[0]}"
+    return as_served(f"{int((amount / _UNITS['Gi']).to_integral_value(ROUND_CEILING))}Gi")
+
+
+def as_served(text: str | int | float) -> str:
+    """The same amount as an API server spells it back: 1Ti for 1024Gi, 500m for 0.5, 12e3 for 12000e0.
+
+    Raises ValueError for what is no quantity. A dry run answers in that spelling, so whoever writes another
+    finds the answer different. The form follows the one that was given, as `CanonicalizeBytes` has it:
+    https://github.com/kubernetes/apimachinery/blob/master/pkg/api/resource/quantity.go
+    """
+    amount = quantity(text)
+    if not amount:
+        return "0"
+    found = _QUANTITY.fullmatch(str(text))
+    assert found is not None
+    if (found["unit"] or "").endswith("i") and amount >= 1024 and amount == amount.to_integral_value():
+        count, power = int(amount), 0
+        while count % 1024 == 0 and power < 6:
+            count, power = count // 1024, power + 1
+        return f"{count}{_BINARY[power]}"
+    # In thousands: the greatest power of them that leaves a whole number, nano at the least.
+    count, power = int(amount / _LEAST), -3
+    while count % 1000 == 0 and power < 6:
+        count, power = count // 1000, power + 1
+    if found["exponent"] is not None:
+        return f"{count}e{power * 3}" if power else str(count)
+    return f"{count}{_DECIMAL[power]}"
 
 
 def written(amount: Decimal) -> str:

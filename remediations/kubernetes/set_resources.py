@@ -26,7 +26,7 @@ from receiver.domain.plans import (
     Spec,
     Step,
 )
-from receiver.domain.quantities import quantity
+from receiver.domain.quantities import as_served, quantity
 from receiver.domain.remediation import ClusterReader, Evidence, Placement
 from receiver.domain.workloads import (
     CONTAINERS,
@@ -62,13 +62,17 @@ class Parameters(plans.Parameters):
         return self
 
     def wanted(self) -> dict[str, dict[str, str]]:
-        """What is asked for, in the shape of a container's ``resources``."""
+        """What is asked for, in the shape of a container's ``resources`` and as an API server spells it.
+
+        Raises ValueError for what is no quantity.
+        """
         said = {
             "limits": {"memory": self.memory_limit, "cpu": self.cpu_limit},
             "requests": {"memory": self.memory_request, "cpu": self.cpu_request},
         }
         return {
-            kind: {name: each for name, each in of.items() if each is not None} for kind, of in said.items()
+            kind: {name: as_served(each) for name, each in of.items() if each is not None}
+            for kind, of in said.items()
         }
 
 

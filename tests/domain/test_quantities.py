@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from receiver.domain.capacity import free_on
 from receiver.domain.plans import NotApplicable
-from receiver.domain.quantities import quantity, written
+from receiver.domain.quantities import as_served, quantity, written
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,42 @@ def test_less_than_the_least_is_rounded_up_and_more_than_the_most_is_the_most_as
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no quantity"):
         quantity(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "served"),
+    [
+        ("1024Gi", "1Ti"),
+        ("1.5Gi", "1536Mi"),
+        ("4Gi", "4Gi"),
+        ("1000Mi", "1000Mi"),
+        ("0.5", "500m"),
+        ("1000m", "1"),
+        ("1500m", "1500m"),
+        ("2.", "2"),
+        ("2000", "2k"),
+        ("2000k", "2M"),
+        ("4e0", "4"),
+        ("1e9", "1e9"),
+        ("1e4", "10e3"),
+        ("12E3", "12e3"),
+        ("0.5Ki", "512"),
+        ("0", "0"),
+        ("0Gi", "0"),
+        # Not exact to the byte: it is shown in thousandths.
+        ("1.0001Ki", "1024102400u"),
+    ],
+)
+def test_an_amount_is_spelled_as_an_api_server_spells_it_back(text: str, served: str) -> None:
+    assert as_served(text) == served
+
+
+@given(st.from_regex(r"[0-9]{1,12}(\.[0-9]{1,6})?([eE][+-]?[0-9]|[mkKMGTP]|[KMGTP]i)?", fullmatch=True))
+def test_spelling_it_so_changes_no_amount_and_is_done_once(text: str) -> None:
+    with suppress(ValueError):
+        served = as_served(text)
+        assert quantity(served) == quantity(text)
+        assert as_served(served) == served
 
 
 LIKE_ONE = st.from_regex(r"[+-]?[0-9]*\.?[0-9]*([eE][+-]?[0-9]*)?[numkKMGTPEi]*", fullmatch=True)

@@ -215,7 +215,7 @@ CURES = (
     ),
     Cure(
         "deployment.set-resources",
-        {"container": "api", "memory_limit": "4Gi", "memory_request": "2Gi"},
+        {"container": "api", "memory_limit": "4096Mi", "memory_request": "2Gi"},
         (f"{API}/resources",),
         "request 2Gi memory",
         meddle=change_container(resources={"limits": {"memory": "5Gi"}}),

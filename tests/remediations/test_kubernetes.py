@@ -375,6 +375,12 @@ MORE: dict[str, tuple[dict[str, Any], dict[str, Any], Any]] = {
         {"memory_limit": "4Gi", "memory_request": "2Gi"},
         {"limits": {"memory": "4Gi", "cpu": "1"}, "requests": {"memory": "2Gi", "cpu": "500m"}},
     ),
+    "as an API server spells it": (
+        {"nodes": [node(memory="9Ti")]},
+        {"memory_limit": "1024Gi", "memory_request": "1024Mi", "cpu_limit": "1.5", "cpu_request": "1000m"},
+        {"limits": {"memory": "1Ti", "cpu": "1500m"}, "requests": {"memory": "1Gi", "cpu": "1"}},
+    ),
+    "as much in another spelling": ({}, {"memory_limit": "1024Mi"}, "it has as much already"),
     "less": ({}, {"memory_limit": "512Mi"}, "limits.memory is 1Gi; 512Mi would be less"),
     "as much": ({}, {"memory_limit": "1Gi"}, "it has as much already"),
     "a request above the limit that stays": (
