@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
+
 from receiver.domain import events as ev
 from receiver.domain.canonical import canonical, finite
 from receiver.domain.errors import PermanentError, TemporaryError
@@ -31,6 +33,7 @@ from receiver.policy.verification import Outcome, holds_through, judge, monitori
 from receiver.probes import catalogue as probes
 from receiver.store import locks
 
+log = structlog.get_logger(__name__)
 LOOK_BACK = timedelta(hours=3)
 LOOK_BACK_STEP = ONE_STEP
 SETTLE_EVERY = timedelta(seconds=5)
@@ -81,6 +84,11 @@ async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[
             missing[name] = str(error)
         except TimeoutError:
             missing[name] = f"no answer within {deadline.total_seconds():.0f} s"
+        except Exception:
+            # A bug in one probe must not take the facts of the others from whoever decides.
+            about = {"incident": incident.id, "probe": use.probe, "target": str(target)}
+            log.exception("a probe failed", event_code="probe_failed", **about)
+            missing[name] = "a fault in the probe; the log has it"
         else:
             if found is None:
                 missing[name] = f"there is no {target}"
