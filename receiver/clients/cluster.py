@@ -43,6 +43,8 @@ _PLURALS: Mapping[str, tuple[str, str]] = {
     "PodMetrics": ("metrics.k8s.io", "pods"),
     "PersistentVolumeClaim": ("", "persistentvolumeclaims"),
     "StorageClass": ("storage.k8s.io", "storageclasses"),
+    # Of KEDA.
+    "ScaledObject": ("keda.sh", "scaledobjects"),
     # Of CloudNativePG.
     "Cluster": ("postgresql.cnpg.io", "clusters"),
 }

@@ -35,6 +35,18 @@ def autoscaled(h: Harness) -> None:
     h.demo.api.load([dict(SCALER)])
 
 
+def autoscaled_by_keda(h: Harness) -> None:
+    """The Deployment has an autoscaler that KEDA keeps."""
+    scaled = {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": {"name": "api", "namespace": NAMESPACE},
+        "spec": {"scaleTargetRef": {"name": APP}, "maxReplicaCount": 12, "triggers": [{"type": "cpu"}]},
+    }
+    h.demo.api.load([scaled])
+    h.demo.api.reconcile()
+
+
 CLAIM, DATABASE = "reports", "orders"
 STORAGE_CLASS: Mapping[str, Any] = {
     "apiVersion": "storage.k8s.io/v1",
@@ -189,6 +201,17 @@ CURES = (
         expires=timedelta(hours=2),
         arrange=autoscaled,
         meddle=change_spec("horizontalpodautoscalers", "api", minReplicas=3),
+    ),
+    Cure(
+        "deployment.scale",
+        {"replicas": 5},
+        ("/spec/minReplicaCount",),
+        "by the floor of its autoscaler (0 now)",
+        resource="scaledobjects",
+        name="api",
+        expires=timedelta(hours=2),
+        arrange=autoscaled_by_keda,
+        meddle=change_spec("scaledobjects", "api", minReplicaCount=3),
     ),
     Cure(
         "deployment.set-env",
