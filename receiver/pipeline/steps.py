@@ -20,6 +20,7 @@ from receiver.domain.plans import NotApplicable, ObjectRef, Plan, Receipt
 from receiver.domain.remediation import Evidence, Placement
 from receiver.domain.rollouts import first_bad_sample
 from receiver.pipeline.measuring import ONE_STEP, health, latest, measure, measure_now, points_of
+from receiver.pipeline.past import Past
 from receiver.pipeline.world import World
 from receiver.policy.classification import Judgement, classify
 from receiver.policy.expressions import Truth, evaluate, names_in
@@ -73,7 +74,7 @@ async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[
     found_policies = applicable(world.loaded.policies, incident, now)
     facts: dict[str, Any] = {}
     missing: dict[str, str] = {}
-    doors = probes.Doors(world.cluster, world.databases, world.endpoints)
+    doors = probes.Doors(world.cluster, world.databases, world.endpoints, Past(world, incident))
 
     async def run(use: ProbeUse, target: ObjectRef, deadline: timedelta) -> None:
         name = use.name
