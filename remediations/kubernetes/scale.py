@@ -19,6 +19,7 @@ from pydantic import Field
 from receiver.domain import plans
 from receiver.domain.backends import BACKEND
 from receiver.domain.capacity import Amount, asked_by, fits, free_on, within_quotas
+from receiver.domain.errors import NotServed
 from receiver.domain.plans import (
     ApprovalDefault,
     Draft,
@@ -117,6 +118,7 @@ SPEC = Spec(
         Permission("apps", "deployments", "get"),
         Permission("autoscaling", "horizontalpodautoscalers", "list"),
         Permission("autoscaling", "horizontalpodautoscalers", "get"),
+        Permission("keda.sh", "scaledobjects", "list"),
         Permission("keda.sh", "scaledobjects", "get"),
         Permission("", "resourcequotas", "list"),
         Permission(BACKEND, "connections", "list"),
@@ -162,14 +164,25 @@ class Scale:
             "scaler": next((each for each in scalers if aims_at(each, target)), None),
             "quotas": await self._cluster.list_objects("v1", "ResourceQuota", target.namespace),
         }
-        if state["scaler"] is not None and (keda := keda_of(state["scaler"])) is not None:
-            kept_by = ObjectRef(SCALED_OBJECT.api_version, SCALED_OBJECT.kind, target.namespace, keda)
-            state["scaledObject"] = await self._cluster.get(kept_by)
+        state["scaledObject"] = await self._kept_by(state["scaler"], target)
         if (connection := parameters.get("connection")) is not None:
             state["usage"] = await self._databases.usage(str(connection))
         if parameters.get("room", "check") == "check":
             state |= await nodes_and_pods(self._cluster)
         return state
+
+    async def _kept_by(self, scaler: Mapping[str, Any] | None, target: ObjectRef) -> dict[str, Any] | None:
+        """The ScaledObject that sets the replicas; it has no autoscaler while it is paused."""
+        version, kind = SCALED_OBJECT.api_version, SCALED_OBJECT.kind
+        if scaler is not None:
+            name = keda_of(scaler)
+            kept_by = None if name is None else ObjectRef(version, kind, target.namespace, name)
+            return None if kept_by is None else await self._cluster.get(kept_by)
+        try:
+            found = await self._cluster.list_objects(version, kind, target.namespace)
+        except NotServed:
+            return None
+        return next((each for each in found if aims_at(each, target)), None)
 
     def plan(
         self, state: Mapping[str, Any], parameters: Mapping[str, Any], evidence: Evidence, *, now: datetime
@@ -180,17 +193,19 @@ class Scale:
             return NotApplicable("there is no such Deployment")
         asked = Parameters.model_validate(parameters)
         current = int(deployment["spec"].get("replicas", 1))
-        scaler = state["scaler"]
-        keda = None if scaler is None else keda_of(scaler)
+        scaler, scaled = state["scaler"], state["scaledObject"]
+        keda = _keda_of(scaler, scaled)
         if current == 0:
             idle = "" if keda is None else " or KEDA saw nothing for it to do"
             return NotApplicable(f"it is scaled to zero: somebody switched it off{idle}")
-        if scaler is None:
-            found = _by_hand(deployment, current, asked)
-        elif keda is None:
+        if keda is not None and (why := _not_by_keda(state, current)) is not None:
+            return NotApplicable(f"KEDA ScaledObject {keda} {why}")
+        if keda is not None:
+            found = _by_scaler(SCALED_OBJECT, scaled, current, asked)
+        elif scaler is not None:
             found = _by_scaler(HPA, scaler, current, asked)
         else:
-            found = _by_keda(keda, state["scaledObject"], deployment, current, asked)
+            found = _by_hand(deployment, current, asked)
         if isinstance(found, NotApplicable):
             return found
         step, wanted, words = found
@@ -222,13 +237,14 @@ class Scale:
         """The floor or the replicas as they were. Not the replicas where an autoscaler owns them by now."""
         if not receipts:
             return NotApplicable("there is no receipt to undo")
-        scaler, written = state.get("scaler"), receipts[-1].target
+        scaler, scaled = state.get("scaler"), state.get("scaledObject")
+        written = receipts[-1].target
         if written.kind == SCALED_OBJECT.kind:
-            if "scaledObject" not in state:
-                return NotApplicable(f"KEDA keeps no autoscaler of it now: {written} is left as it is")
-            return put_back(receipts, state["scaledObject"])
+            return put_back(receipts, scaled)
         if written.kind == HPA.kind:
             return put_back(receipts, scaler)
+        if (keda := _keda_of(scaler, scaled)) is not None:
+            return NotApplicable(f"KEDA ScaledObject {keda} sets the replicas now: nothing is to undo")
         if scaler is not None:
             name = scaler["metadata"]["name"]
             return NotApplicable(f"HorizontalPodAutoscaler {name} sets the replicas now: nothing is to undo")
@@ -263,26 +279,31 @@ def _by_hand(
     return patch_of(deployment, target, change), asked.replicas, ""
 
 
-def _by_keda(
-    name: str,
-    scaled: Mapping[str, Any] | None,
-    deployment: Mapping[str, Any],
-    current: int,
-    asked: Parameters,
-) -> tuple[PatchStep, int, str] | NotApplicable:
+def _keda_of(scaler: Mapping[str, Any] | None, scaled: Mapping[str, Any] | None) -> str | None:
+    """The name of the ScaledObject that sets the replicas; by its autoscaler, where there is one."""
+    if scaler is not None:
+        return keda_of(scaler)
+    return None if scaled is None else str(scaled["metadata"]["name"])
+
+
+def _not_by_keda(state: Mapping[str, Any], current: int) -> str | None:
+    """Why a higher floor of the ScaledObject would not bring up more pods; None where it would."""
+    scaled = state["scaledObject"]
     if scaled is None:
-        return NotApplicable(
-            f"KEDA ScaledObject {name} is to keep its autoscaler, and there is none of that name"
-        )
-    if not aims_at(scaled, deployment_reference(deployment)):
-        return NotApplicable(f"KEDA ScaledObject {name} is to keep its autoscaler, but scales something else")
+        return "is to keep its autoscaler, and there is none of that name"
+    if not aims_at(scaled, deployment_reference(state["deployment"])):
+        return "is to keep its autoscaler, but scales something else"
     if (why := _left_alone(scaled, current)) is not None:
-        return NotApplicable(f"KEDA ScaledObject {name} {why}")
-    return _by_scaler(SCALED_OBJECT, scaled, current, asked)
+        return why
+    return (
+        None
+        if state["scaler"] is not None
+        else "keeps no autoscaler of it now: its floor would change nothing"
+    )
 
 
 def _left_alone(scaled: Mapping[str, Any], current: int) -> str | None:
-    """Why KEDA would not bring up more pods for a higher floor; None where it would.
+    """Why KEDA lets it be, as it is; None where it does not.
 
     https://keda.sh/docs/latest/concepts/scaling-deployments/#pausing-autoscaling
     """

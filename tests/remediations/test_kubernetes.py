@@ -83,7 +83,7 @@ def change_of(found: Any) -> FieldChange:
 
 
 def room(**more: Any) -> dict[str, Any]:
-    return {"scaler": None, "quotas": [], "nodes": [node()], "pods": [], **more}
+    return {"scaler": None, "scaledObject": None, "quotas": [], "nodes": [node()], "pods": [], **more}
 
 
 KEDA_METADATA = {
@@ -186,6 +186,16 @@ SCALES: dict[str, tuple[dict[str, Any], dict[str, Any], Any]] = {
         kept_by_keda(annotations={"autoscaling.keda.sh/paused-scale-in": "true"}),
         {"replicas": 10},
         ("/spec/minReplicaCount", None, 10),
+    ),
+    "KEDA, paused, which takes its autoscaler away": (
+        {**kept_by_keda(annotations={"autoscaling.keda.sh/paused": "true"}), "scaler": None},
+        {"replicas": 10},
+        "KEDA ScaledObject api is paused (autoscaling.keda.sh/paused)",
+    ),
+    "KEDA, without an autoscaler": (
+        {**kept_by_keda(), "scaler": None},
+        {"replicas": 10},
+        "KEDA ScaledObject api keeps no autoscaler of it now",
     ),
     "KEDA, going away": (
         kept_by_keda(going="2026-03-02T03:00:00Z"),
@@ -295,14 +305,21 @@ def test_the_ceiling_of_keda_goes_up_with_the_floor_where_the_policy_lets_it() -
     ]
 
 
-def test_where_keda_keeps_no_autoscaler_any_more_its_floor_is_left_as_it_is() -> None:
+def test_the_floor_of_keda_goes_back_while_it_is_paused_too() -> None:
     target = ObjectRef("keda.sh/v1alpha1", "ScaledObject", "shop", "api", "s")
     receipt = Receipt("i", target, (FieldChange("/spec/minReplicaCount", None, 10),), 2, NOW)
-    world = {"deployment": deployment(), **room()}
-    # KEDA takes its autoscaler away while it is paused.
-    found = Scale(DOOR, DOOR).undo_plan((receipt,), world)
-    assert isinstance(found, NotApplicable)
-    assert "ScaledObject shop/api is left as it is" in found.reason
+    kept = kept_by_keda(annotations={"autoscaling.keda.sh/paused": "true"}, minReplicaCount=10)
+    world = {"deployment": deployment(), **room(**kept), "scaler": None}
+    steps = Scale(DOOR, DOOR).undo_plan((receipt,), world)
+    assert not isinstance(steps, NotApplicable), steps
+    assert steps[0].changes == (FieldChange("/spec/minReplicaCount", 10, None),)
+
+
+def test_replicas_that_keda_sets_by_now_are_not_put_back() -> None:
+    target = ObjectRef("apps/v1", "Deployment", "shop", "api", "d")
+    receipt = Receipt("i", target, (FieldChange("/spec/replicas", 4, 6),), 2, NOW)
+    found = Scale(DOOR, DOOR).undo_plan((receipt,), {"deployment": deployment(), **room(**kept_by_keda())})
+    assert found == NotApplicable("KEDA ScaledObject api sets the replicas now: nothing is to undo")
 
 
 def test_the_ceiling_goes_up_with_the_floor_where_the_policy_lets_it() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from builders import CAROL, alert, notification
 from cures import APP, CURES, NAMESPACE
 from harness import Harness, harness
 
+from receiver.clients import cluster
 from receiver.pipeline import people
 from receiver.store.engine import Store
 
@@ -38,6 +40,32 @@ async def test_a_scaled_object_that_may_not_be_read_is_left_alone_with_the_reaso
         (nothing,) = [event for event in await h.events() if event.event == "NothingApplies"]
         assert "ScaledObject" in str(nothing)
         assert h.demo.real_writes == 0
+
+
+async def test_while_keda_is_paused_nobody_else_sets_the_replicas(store: Store) -> None:
+    async with harness(store, policies=KEDA.policies()) as h:
+        KEDA.arrange(h)
+        paused = {"metadata": {"annotations": {"autoscaling.keda.sh/paused": "true"}}}
+        h.demo.api.change("scaledobjects", NAMESPACE, "api", paused)
+        h.demo.api.reconcile()
+        assert h.demo.api.find("horizontalpodautoscalers", NAMESPACE) == []
+        await h.fall_ill()
+        await h.deliver(notification(alert(starts_at=h.clock.now())))
+        await h.work()
+        (nothing,) = [event for event in await h.events() if event.event == "NothingApplies"]
+        assert "KEDA ScaledObject api is paused" in str(nothing)
+
+
+async def test_where_keda_is_not_installed_nothing_is_kept_by_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(cluster._PLURALS, "ScaledObject", ("keda.sh", "unheardof"))
+    async with harness(store, policies=KEDA.policies()) as h:
+        await h.fall_ill()
+        await h.deliver(notification(alert(starts_at=h.clock.now())))
+        await h.work()
+        (planned,) = [event for event in await h.events() if event.event == "Planned"]
+        assert "to at least 5 replicas" in str(planned)
 
 
 async def test_what_is_paused_before_the_write_is_not_written(store: Store) -> None:
