@@ -20,7 +20,7 @@ from kubernetes_asyncio import client, config
 
 from receiver.clients.answers import Answer, Applied, Rejected, Unanswered
 from receiver.clients.bodies import whole
-from receiver.domain.errors import PermanentError, TemporaryError
+from receiver.domain.errors import NotServed, PermanentError, TemporaryError
 from receiver.domain.plans import MANAGER, MARKER, EvictStep, FieldChange, ObjectRef, PatchStep, Permission
 from receiver.domain.pointers import escaped, pointed_at
 
@@ -53,6 +53,8 @@ _PLURALS: Mapping[str, tuple[str, str]] = {
     "Role": ("rbac.authorization.k8s.io", "roles"),
     "RoleBinding": ("rbac.authorization.k8s.io", "rolebindings"),
     "NetworkPolicy": ("networking.k8s.io", "networkpolicies"),
+    # Of KEDA.
+    "ScaledObject": ("keda.sh", "scaledobjects"),
     # Of CloudNativePG.
     "Cluster": ("postgresql.cnpg.io", "clusters"),
 }
@@ -88,7 +90,7 @@ class Cluster:
         fields: Mapping[str, str] | None = None,
         limit: int = 500,
     ) -> list[dict[str, Any]]:
-        """See `ClusterReader.list_objects`. Raises TemporaryError and PermanentError."""
+        """See `ClusterReader.list_objects`. Raises TemporaryError and PermanentError, of these NotServed."""
         query: list[tuple[str, str]] = [("limit", str(limit))]
         if labels:
             query.append(
@@ -99,6 +101,9 @@ class Cluster:
                 ("fieldSelector", ",".join(f"{name}={value}" for name, value in sorted(fields.items())))
             )
         status, body = await self._read("GET", _path(api_version, kind, namespace), query)
+        if status == 404:
+            # A namespace that is not there has an empty list; only a path that is not has none.
+            raise NotServed(f"listing {kind} in {namespace}: the API server has no such kind")
         found = _read_object(status, body, f"listing {kind} in {namespace}")
         return [{"apiVersion": api_version, "kind": kind, **item} for item in found.get("items") or []]
 

@@ -81,8 +81,8 @@ def spared(backend: Backend, applications: tuple[str, ...]) -> bool:
     return any(name.startswith(each.lower()) for each in applications)
 
 
-def words(name: str) -> str:
-    """A name that somebody else chose, on one line and short."""
+def words(name: str, most: int = _SHOWN) -> str:
+    """What somebody else wrote, printable, on one line and no longer than that."""
     text = "".join(letter if letter.isprintable() else " " for letter in name)
     text = " ".join(text.split())
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from receiver.domain.plans import NotApplicable
 from receiver.domain.quantities import quantity, written
 from receiver.domain.workloads import is_ready
 
@@ -38,19 +39,15 @@ class Amount:
 
 
 def asked_by(pod_spec: Mapping[str, Any]) -> Amount:
-    """What the scheduler sets aside for one pod: the sum of its containers' requests."""
+    """What the scheduler sets aside for one pod: the sum of its containers' requests.
+
+    Raises ValueError where one of them is no quantity.
+    """
     total = Amount(pods=Decimal(1))
     for container in pod_spec.get("containers", []):
         requests = container.get("resources", {}).get("requests", {})
         total += Amount(quantity(requests.get("cpu", 0)), quantity(requests.get("memory", 0)))
     return total
-
-
-def untold(pods: Sequence[Mapping[str, Any]]) -> str | None:
-    """Why these pods do not tell what is left on the nodes; None where they do."""
-    if len(pods) < MOST_PODS:
-        return None
-    return f"whether the nodes have room cannot be told: there are more than {MOST_PODS} pods"
 
 
 def takes_pods(node: Mapping[str, Any]) -> bool:
@@ -59,15 +56,31 @@ def takes_pods(node: Mapping[str, Any]) -> bool:
     return not node["spec"].get("unschedulable") and not tainted and is_ready(node)
 
 
-def free_on(nodes: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str, Any]]) -> dict[str, Amount]:
-    """What is free on each node that takes pods."""
+def free_on(
+    nodes: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str, Any]]
+) -> dict[str, Amount] | NotApplicable:
+    """What is free on each node that takes pods, by its name; or why that cannot be told."""
+    if len(pods) >= MOST_PODS:
+        return _untold(f"there are more than {MOST_PODS} pods")
+    try:
+        return _free_on(nodes, pods)
+    except ValueError as error:
+        return _untold(str(error))
+
+
+def _untold(why: str) -> NotApplicable:
+    return NotApplicable(f"whether the nodes have room cannot be told: {why}")
+
+
+def _free_on(nodes: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str, Any]]) -> dict[str, Amount]:
     free: dict[str, Amount] = {}
     for node in nodes:
         if not takes_pods(node):
             continue
-        size = node["status"]["allocatable"]
+        size = node["status"].get("allocatable", {})
+        # One that does not say how large it is has no amounts, which is no quantity either.
         free[node["metadata"]["name"]] = Amount(
-            quantity(size["cpu"]), quantity(size["memory"]), quantity(size.get("pods", 110))
+            quantity(size.get("cpu")), quantity(size.get("memory")), quantity(size.get("pods", 110))
         )
     for pod in pods:
         name = pod["spec"].get("nodeName")
@@ -90,7 +103,10 @@ def fits(free: Mapping[str, Amount], each: Amount, count: int) -> int:
 
 
 def within_quotas(quotas: Sequence[Mapping[str, Any]], more: Amount) -> str | None:
-    """Why so much more is over a ResourceQuota of the namespace; None where it is within all."""
+    """Why so much more is over a ResourceQuota of the namespace; None where it is within all.
+
+    Raises ValueError where a quota cannot be read.
+    """
     asked = {
         "pods": more.pods,
         "count/pods": more.pods,

@@ -23,6 +23,10 @@ class PermanentError(StanchError):
     """Trying again will not help; a person must change something first."""
 
 
+class NotServed(PermanentError):
+    """The API server has no such kind: what would make it is not installed, so there are none."""
+
+
 class Unavailable(StanchError):
     """The store cannot take it now; nothing was kept, so the sender must try again (503)."""
 

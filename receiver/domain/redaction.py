@@ -1,6 +1,7 @@
-"""An SQL statement as it may be shown: its shape, without the values that somebody wrote into it.
+"""What others wrote, as it may be shown: a statement without its values, a line without its secrets.
 
-Passwords, names and card numbers stand in literals. What cannot be told to be no literal is left out.
+Passwords, names and card numbers stand in a statement's literals. What cannot be told to be no literal is
+left out. In a line of prose or of a log only what looks like a secret can be told.
 """
 
 from __future__ import annotations
@@ -26,6 +27,29 @@ _PARTS = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+
+# Longer lines are cut first, so that what they cost to look through is bounded.
+_LINE = 2000
+_SECRETS = (
+    (re.compile(r"(://)[^/\s@]+@"), r"\1…@"),
+    (re.compile(r"(?i)\b(bearer|basic)\s+\S+"), r"\1 …"),
+    (
+        re.compile(
+            r"(?i)([\w-]*(?:passw|secret|token|credential|api[_-]?key|authorization)[\w-]*\W{1,3})\S+"
+        ),
+        r"\1…",
+    ),
+    (re.compile(r"[A-Za-z0-9+/_=-]{24,}"), "…"),
+)
+
+
+def without_secrets(line: str) -> str:
+    """The line, of two thousand characters at most, with an ellipsis for all that looks like a secret."""
+    kept = line[:_LINE]
+    for pattern, instead in _SECRETS:
+        kept = pattern.sub(instead, kept)
+    return kept
 
 
 def redacted(statement: str) -> str:

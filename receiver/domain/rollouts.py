@@ -13,10 +13,13 @@ from typing import Any
 
 from receiver.domain.alerts import parse_time
 from receiver.domain.durations import in_words
+from receiver.domain.errors import PermanentError
 
 REVISION = "deployment.kubernetes.io/revision"
 REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
 HASH_LABEL = "pod-template-hash"
+# More than this many beside one Deployment are not looked through.
+MOST_REPLICA_SETS = 2000
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,33 @@ class Rollout:
     paused: bool
 
 
+def labels_to_list_by(deployment: Mapping[str, Any]) -> Mapping[str, str]:
+    """Labels that every ReplicaSet of this Deployment has; none where it selects by expressions alone.
+
+    Others may have them as well: `read_rollout` chooses among what they find.
+    """
+    labels: Mapping[str, str] = deployment["spec"]["selector"].get("matchLabels") or {}
+    return labels
+
+
+def uncut(deployment: Mapping[str, Any], found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The ReplicaSets that were listed, where `MOST_REPLICA_SETS` left none of them out.
+
+    Raises PermanentError where it may have: without a revision between them, one that was never good would
+    seem to have served until the next one that is known.
+    """
+    if len(found) < MOST_REPLICA_SETS:
+        return found
+    name = deployment["metadata"]["name"]
+    raise PermanentError(
+        f"beside Deployment {name} there are {MOST_REPLICA_SETS} ReplicaSets or more: its own are not known"
+    )
+
+
 def read_rollout(deployment: Mapping[str, Any], replica_sets: Sequence[Mapping[str, Any]]) -> Rollout:
     """The revisions of this Deployment among these ReplicaSets (others' are left out)."""
     uid = deployment["metadata"]["uid"]
-    owned = [found for found in replica_sets if _owned_by(found, uid)]
+    owned = [found for found in replica_sets if _controlled_by(found, uid)]
     revisions = sorted((_revision(found) for found in owned), key=lambda revision: -revision.number)
     template = deployment["spec"]["template"]
     current = next((found for found in revisions if same_template(found.template, template)), None)
@@ -144,8 +170,10 @@ def _add(names: set[str], source: Mapping[str, Any] | None, field: str) -> None:
         names.add(str(source[field]))
 
 
-def _owned_by(found: Mapping[str, Any], uid: str) -> bool:
-    return any(owner.get("uid") == uid for owner in found["metadata"].get("ownerReferences", []))
+def _controlled_by(found: Mapping[str, Any], uid: str) -> bool:
+    """One owner of an object is its controller; the others only keep it from being collected."""
+    owners = found["metadata"].get("ownerReferences", [])
+    return any(owner.get("uid") == uid and owner.get("controller") is True for owner in owners)
 
 
 def _revision(found: Mapping[str, Any]) -> Revision:

@@ -10,6 +10,8 @@ from receiver.domain.pointers import pointed_at
 from receiver.domain.remediation import Placement
 
 CONTAINERS = "/spec/template/spec/containers"
+# KEDA gives it to each autoscaler that it makes: https://keda.sh/docs/latest/concepts/scaling-deployments/
+_KEDA = "scaledobject.keda.sh/name"
 
 
 def reference(found: Mapping[str, Any], *, api_version: str, kind: str) -> ObjectRef:
@@ -45,9 +47,24 @@ def selector_of(workload: Mapping[str, Any]) -> Mapping[str, str] | None:
 
 
 def aims_at(scaler: Mapping[str, Any], target: ObjectRef) -> bool:
-    """Whether an autoscaler sets the replicas of this workload."""
+    """Whether an autoscaler, or a ScaledObject of KEDA, sets the replicas of this workload."""
+    aim = aim_of(scaler)
+    return (aim.kind, aim.name) == (target.kind, target.name)
+
+
+def aim_of(scaler: Mapping[str, Any]) -> ObjectRef:
+    """The workload whose replicas it sets; one of KEDA's that names no kind means a Deployment."""
     aim = scaler.get("spec", {}).get("scaleTargetRef", {})
-    return bool(aim.get("kind") == target.kind and aim.get("name") == target.name)
+    namespace = scaler.get("metadata", {}).get("namespace", "")
+    return ObjectRef(
+        aim.get("apiVersion", "apps/v1"), aim.get("kind", "Deployment"), namespace, aim.get("name", "")
+    )
+
+
+def keda_of(scaler: Mapping[str, Any]) -> str | None:
+    """The name of KEDA's ScaledObject that keeps this autoscaler, and takes back what is changed in it."""
+    name: str | None = scaler["metadata"].get("labels", {}).get(_KEDA)
+    return name
 
 
 def container_of(

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
+
 from receiver.domain import events as ev
 from receiver.domain.canonical import canonical, finite
 from receiver.domain.errors import PermanentError, TemporaryError
@@ -18,6 +20,7 @@ from receiver.domain.plans import NotApplicable, ObjectRef, Plan, Receipt
 from receiver.domain.remediation import Evidence, Placement
 from receiver.domain.rollouts import first_bad_sample
 from receiver.pipeline.measuring import ONE_STEP, health, latest, measure, measure_now, points_of
+from receiver.pipeline.past import Past
 from receiver.pipeline.world import World
 from receiver.policy.classification import Judgement, classify
 from receiver.policy.expressions import Truth, evaluate, names_in
@@ -31,6 +34,7 @@ from receiver.policy.verification import Outcome, holds_through, judge, monitori
 from receiver.probes import catalogue as probes
 from receiver.store import locks
 
+log = structlog.get_logger(__name__)
 LOOK_BACK = timedelta(hours=3)
 LOOK_BACK_STEP = ONE_STEP
 SETTLE_EVERY = timedelta(seconds=5)
@@ -70,7 +74,7 @@ async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[
     found_policies = applicable(world.loaded.policies, incident, now)
     facts: dict[str, Any] = {}
     missing: dict[str, str] = {}
-    doors = probes.Doors(world.cluster, world.databases, world.endpoints)
+    doors = probes.Doors(world.cluster, world.databases, world.endpoints, Past(world, incident))
 
     async def run(use: ProbeUse, target: ObjectRef, deadline: timedelta) -> None:
         name = use.name
@@ -81,6 +85,11 @@ async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[
             missing[name] = str(error)
         except TimeoutError:
             missing[name] = f"no answer within {deadline.total_seconds():.0f} s"
+        except Exception:
+            # A bug in one probe must not take the facts of the others from whoever decides.
+            about = {"incident": incident.id, "probe": use.probe, "target": str(target)}
+            log.exception("a probe failed", event_code="probe_failed", **about)
+            missing[name] = "a fault in the probe; the log has it"
         else:
             if found is None:
                 missing[name] = f"there is no {target}"

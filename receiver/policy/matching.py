@@ -105,6 +105,18 @@ def policy_watching(loaded: PolicySet, incident: Incident) -> Policy | None:
     return None
 
 
+def concerns(loaded: PolicySet, incident: Incident, target: ObjectRef) -> bool:
+    """Whether an alert of the incident, firing or not, names this very object to some policy."""
+    # The name first: it is what most alerts differ in, and the cheapest to ask.
+    return any(
+        _filled(policy.target.name, alert.labels) == target.name
+        and matches(policy, alert.labels)
+        and resolve_target(policy.target, alert.labels) == target
+        for policy in loaded.policies
+        for alert in incident.alerts.values()
+    )
+
+
 def matches(policy: Policy, labels: Mapping[str, str]) -> bool:
     """Whether an alert with these labels is one of this policy's."""
     return all(matcher.holds(labels) for matcher in policy.match.matchers)

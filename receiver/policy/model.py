@@ -88,7 +88,7 @@ class Classify:
 
 _OF_DATABASES = "postgres-"
 # Those that look at a target of any kind; the others need a workload with pods and revisions.
-OF_ANY_KIND = frozenset({"owners"})
+OF_ANY_KIND = frozenset({"owners", "recent-incidents"})
 _OF_ENDPOINTS = ("status-page", "health", "circuit-breakers")
 
 # What these find is somebody else's word: it stands beside what was measured and decides nothing alone.

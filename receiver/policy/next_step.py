@@ -184,14 +184,14 @@ def _next(
 def _locked_down(
     incident: Incident, lockdown: Lockdown, plan: Plan | None, looked: frozenset[type], now: datetime
 ) -> Next:
-    """A security incident: what is there is kept, what is under way is seen to its end; nothing is begun,
-    nothing resolved.
+    """A security incident: what waits is cancelled, what is there is kept, what is under way is seen to its
+    end; nothing is begun, nothing resolved.
     """
-    if not lockdown.captured and Capture not in looked:
-        return Capture()
     progress = incident.plan
     if progress is not None and progress.state in WAITING:
         return Record((cancelled(progress, "it is a security incident: only isolation is allowed"),))
+    if not lockdown.captured and Capture not in looked:
+        return Capture()
     if progress is not None and plan is not None:
         if progress.state is PlanState.EXECUTED and Settle not in looked:
             return Settle()

@@ -12,8 +12,9 @@ from receiver.domain.remediation import ClusterReader, DatabaseReader, EndpointR
 from receiver.policy.model import ProbeUse
 from receiver.probes import databases as of_databases
 from receiver.probes import endpoints as of_endpoints
-from receiver.probes import nodes, owners, pods, rollouts
+from receiver.probes import incidents, nodes, owners, pods, rollouts
 from receiver.probes.bounds import bounded
+from receiver.probes.incidents import IncidentReader
 
 # The rights in the cluster that each takes, beside reading the policy's target itself.
 READS: Mapping[str, tuple[Permission, ...]] = {
@@ -38,6 +39,7 @@ READS: Mapping[str, tuple[Permission, ...]] = {
     "status-page": (),
     "health": (),
     "circuit-breakers": (),
+    "recent-incidents": (),
 }
 FACTS: Mapping[str, Mapping[str, Any]] = {
     "rollout-history": rollouts.FACTS,
@@ -52,6 +54,7 @@ FACTS: Mapping[str, Mapping[str, Any]] = {
     "status-page": of_endpoints.STATUS_PAGE,
     "health": of_endpoints.HEALTH,
     "circuit-breakers": of_endpoints.BREAKERS,
+    "recent-incidents": incidents.FACTS,
 }
 _OF_DATABASES = {
     "postgres-connections": of_databases.connections,
@@ -68,11 +71,12 @@ _OF_ENDPOINTS = {
 
 @dataclass(frozen=True)
 class Doors:
-    """Where probes may look: the cluster, and what the files of databases and endpoints name."""
+    """Where probes may look: the cluster, what the files of databases and endpoints name, our own past."""
 
     cluster: ClusterReader
     databases: DatabaseReader
     endpoints: EndpointReader
+    incidents: IncidentReader
 
 
 async def run(
@@ -85,6 +89,8 @@ async def run(
         return bounded(await look(doors.databases, use.parameters["connection"]))
     if (asking := _OF_ENDPOINTS.get(use.probe)) is not None:
         return bounded(await asking(doors.endpoints, use.parameters["endpoint"]))
+    if use.probe == "recent-incidents":
+        return bounded(await incidents.recent(doors.incidents, target, now=now))
     return bounded(await _look(use.probe, doors.cluster, target, first_bad_at=first_bad_at, now=now))
 
 

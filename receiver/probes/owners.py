@@ -11,7 +11,7 @@ from typing import Any
 
 from receiver.domain.plans import ObjectRef
 from receiver.domain.remediation import ClusterReader
-from receiver.domain.workloads import aims_at, is_ready
+from receiver.domain.workloads import aims_at, is_ready, keda_of
 from receiver.policy.guards import Availability, Ownership
 
 EVERYTHING = frozenset({"*"})
@@ -62,7 +62,7 @@ def owners_of(
     for scaler in scalers:
         if aims_at(scaler, target):
             name = scaler["metadata"]["name"]
-            keda = scaler["metadata"].get("labels", {}).get("scaledobject.keda.sh/name")
+            keda = keda_of(scaler)
             who = f"KEDA ScaledObject {keda}" if keda else f"HorizontalPodAutoscaler {name}"
             owners.append(Ownership(who, REPLICAS, f"its scaleTargetRef names {target.name}"))
     return tuple(owners)

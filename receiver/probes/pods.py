@@ -17,6 +17,7 @@ from typing import Any
 from receiver.domain.alerts import parse_time
 from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.plans import ObjectRef
+from receiver.domain.redaction import without_secrets
 from receiver.domain.remediation import ClusterReader
 from receiver.domain.workloads import is_ready, selector_of
 
@@ -48,17 +49,6 @@ LINE = 200
 
 _ERROR = re.compile(r"\b(error|fatal|panic|critical|exception|traceback)\b", re.IGNORECASE)
 _STAMP = re.compile(r"^\s*\d{4}-\d\d-\d\d[T ]\S+\s*")
-_SECRETS = (
-    (re.compile(r"(://)[^/\s@]+@"), r"\1…@"),
-    (re.compile(r"(?i)\b(bearer|basic)\s+\S+"), r"\1 …"),
-    (
-        re.compile(
-            r"(?i)([\w-]*(?:passw|secret|token|credential|api[_-]?key|authorization)[\w-]*\W{1,3})\S+"
-        ),
-        r"\1…",
-    ),
-    (re.compile(r"[A-Za-z0-9+/_=-]{24,}"), "…"),
-)
 _NUMBERS = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\d+(?:[.:]\d+)*")
 
 
@@ -131,9 +121,7 @@ def complaints_of(logs: list[str]) -> dict[str, Any]:
 
 def shape(line: str) -> str:
     """A line without its time, its numbers, and what looks like a secret."""
-    kept = _STAMP.sub("", line)[:2000]
-    for pattern, instead in _SECRETS:
-        kept = pattern.sub(instead, kept)
+    kept = without_secrets(_STAMP.sub("", line))
     kept = "".join(letter if letter.isprintable() else " " for letter in _NUMBERS.sub("#", kept))
     return " ".join(kept.split())[:LINE]
 

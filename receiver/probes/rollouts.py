@@ -8,7 +8,7 @@ from typing import Any
 
 from receiver.domain.plans import ObjectRef
 from receiver.domain.remediation import ClusterReader
-from receiver.domain.rollouts import read_rollout
+from receiver.domain.rollouts import MOST_REPLICA_SETS, labels_to_list_by, read_rollout, uncut
 
 # What conditions may use, with a sample value of the right kind: policies are checked against this.
 FACTS: Mapping[str, Any] = {
@@ -30,13 +30,18 @@ FACTS: Mapping[str, Any] = {
 async def look(
     cluster: ClusterReader, target: ObjectRef, *, first_bad_at: datetime | None, now: datetime
 ) -> Any:
-    """The facts for ``rollout.*``; None where there is no such workload."""
+    """The facts for ``rollout.*``; None where there is no such workload.
+
+    Raises PermanentError where its revisions cannot be told from too many others, and what the door raises.
+    """
     deployment = await cluster.get(target)
     if deployment is None:
         return None
-    selector = deployment["spec"]["selector"].get("matchLabels", {})
-    sets = await cluster.list_objects("apps/v1", "ReplicaSet", target.namespace, labels=selector)
-    rollout = read_rollout(deployment, sets)
+    labels = labels_to_list_by(deployment)
+    found = await cluster.list_objects(
+        "apps/v1", "ReplicaSet", target.namespace, labels=labels, limit=MOST_REPLICA_SETS
+    )
+    rollout = read_rollout(deployment, uncut(deployment, found))
     facts: dict[str, Any] = {
         "paused": rollout.paused,
         "revisions": len(rollout.revisions),

@@ -5,7 +5,7 @@ Order of locks everywhere: gate, incident, plan, target, outbox.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -170,6 +170,36 @@ def list_plans(tx: Connection, *, before: int | None, limit: int) -> list[Stored
     if before is not None:
         statement = statement.where(plans.c.id < before)
     return [stored_plan(row) for row in tx.execute(statement)]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A plan that was carried out; ``outcome`` is None while nobody has judged it."""
+
+    incident_id: int
+    remediation: str
+    executed_at: datetime
+    outcome: Outcome | None
+
+
+def tried_on(tx: Connection, target: str, incident_ids: Collection[int]) -> list[Tried]:
+    """What these incidents had carried out on this target, oldest first."""
+    rows = tx.execute(
+        select(plans.c.incident_id, plans.c.remediation, plans.c.executed_at, plans.c.outcome)
+        .where(
+            plans.c.incident_id.in_(incident_ids), plans.c.target == target, plans.c.executed_at.is_not(None)
+        )
+        .order_by(plans.c.id)
+    )
+    return [
+        Tried(
+            row.incident_id,
+            row.remediation,
+            moment(row.executed_at),
+            None if row.outcome is None else Outcome(row.outcome),
+        )
+        for row in rows
+    ]
 
 
 def add_vote(

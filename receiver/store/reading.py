@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, func, select
 from receiver.domain.incidents import Incident, read_snapshot
 from receiver.store import effects, intake, outbox, statistics
 from receiver.store.schema import incident_events, incidents
+from receiver.store.timeline import seconds
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,13 @@ class NewEvent:
 
 
 def list_incidents(
-    tx: Connection, *, before: int | None, limit: int, only_open: bool, severity: str | None = None
+    tx: Connection,
+    *,
+    before: int | None,
+    limit: int,
+    only_open: bool,
+    severity: str | None = None,
+    opened_since: datetime | None = None,
 ) -> list[Incident]:
     """The newest first."""
     statement = select(incidents.c.snapshot).order_by(incidents.c.id.desc()).limit(limit)
@@ -37,6 +45,8 @@ def list_incidents(
         statement = statement.where(incidents.c.resolved_at.is_(None))
     if severity is not None:
         statement = statement.where(incidents.c.severity == severity)
+    if opened_since is not None:
+        statement = statement.where(incidents.c.opened_at >= seconds(opened_since))
     return [read_snapshot(row.snapshot) for row in tx.execute(statement)]
 
 

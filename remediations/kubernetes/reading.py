@@ -7,16 +7,22 @@ from typing import Any
 from receiver.domain.capacity import MOST_PODS
 from receiver.domain.plans import ObjectRef
 from receiver.domain.remediation import ClusterReader
+from receiver.domain.rollouts import MOST_REPLICA_SETS, labels_to_list_by, uncut
 
 
 async def with_replica_sets(cluster: ClusterReader, target: ObjectRef) -> dict[str, Any]:
-    """``deployment`` (None: there is none) and the ``replicaSets`` that its selector finds."""
+    """``deployment`` (None: there is none) and the ``replicaSets`` among which its own are.
+
+    Raises PermanentError where there are too many to tell, and what the door raises.
+    """
     deployment = await cluster.get(target)
     if deployment is None:
         return {"deployment": None, "replicaSets": []}
-    selector = deployment["spec"]["selector"].get("matchLabels", {})
-    found = await cluster.list_objects("apps/v1", "ReplicaSet", target.namespace, labels=selector)
-    return {"deployment": deployment, "replicaSets": found}
+    labels = labels_to_list_by(deployment)
+    found = await cluster.list_objects(
+        "apps/v1", "ReplicaSet", target.namespace, labels=labels, limit=MOST_REPLICA_SETS
+    )
+    return {"deployment": deployment, "replicaSets": uncut(deployment, found)}
 
 
 async def nodes_and_pods(cluster: ClusterReader) -> dict[str, Any]:

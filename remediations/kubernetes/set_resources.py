@@ -13,7 +13,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from receiver.domain import plans
-from receiver.domain.capacity import Amount, asked_by, fits, free_on, untold, within_quotas
+from receiver.domain.capacity import Amount, asked_by, fits, free_on, within_quotas
 from receiver.domain.plans import (
     ApprovalDefault,
     Draft,
@@ -26,7 +26,7 @@ from receiver.domain.plans import (
     Spec,
     Step,
 )
-from receiver.domain.quantities import quantity
+from receiver.domain.quantities import as_served, quantity
 from receiver.domain.remediation import ClusterReader, Evidence, Placement
 from receiver.domain.workloads import (
     CONTAINERS,
@@ -62,13 +62,17 @@ class Parameters(plans.Parameters):
         return self
 
     def wanted(self) -> dict[str, dict[str, str]]:
-        """What is asked for, in the shape of a container's ``resources``."""
+        """What is asked for, in the shape of a container's ``resources`` and as an API server spells it.
+
+        Raises ValueError for what is no quantity.
+        """
         said = {
             "limits": {"memory": self.memory_limit, "cpu": self.cpu_limit},
             "requests": {"memory": self.memory_request, "cpu": self.cpu_request},
         }
         return {
-            kind: {name: each for name, each in of.items() if each is not None} for kind, of in said.items()
+            kind: {name: as_served(each) for name, each in of.items() if each is not None}
+            for kind, of in said.items()
         }
 
 
@@ -134,10 +138,14 @@ class SetResources:
             return found
         index, container = found
         before = container.get("resources")
-        after = _raised(before or {}, asked.wanted())
-        if isinstance(after, NotApplicable):
-            return after
-        if (reason := _no_room(state, deployment, index, after)) is not None:
+        try:
+            after = _raised(before or {}, asked.wanted())
+            if isinstance(after, NotApplicable):
+                return after
+            reason = _no_room(state, deployment, index, after)
+        except ValueError as error:
+            return NotApplicable(f"what it has, or what is left, cannot be told: {error}")
+        if reason is not None:
             return NotApplicable(reason)
         target = deployment_reference(deployment)
         change = FieldChange(f"{CONTAINERS}/{index}/resources", before, after)
@@ -196,9 +204,9 @@ def _no_room(
     more = Amount(grown.cpu * replicas, grown.memory * replicas)
     if (reason := within_quotas(state["quotas"], more)) is not None:
         return reason
-    if (reason := untold(state["pods"])) is not None:
-        return reason
     free = free_on(state["nodes"], state["pods"])
+    if isinstance(free, NotApplicable):
+        return free.reason
     if fits(free, new, 1) < 1:
         return f"no node has room for a pod that asks for {new}"
     total = Amount()

@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from receiver.domain.rollouts import first_bad_sample, known_good, read_rollout, references, same_template
+from receiver.domain.errors import PermanentError
+from receiver.domain.rollouts import (
+    MOST_REPLICA_SETS,
+    first_bad_sample,
+    known_good,
+    labels_to_list_by,
+    read_rollout,
+    references,
+    same_template,
+    uncut,
+)
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 PROVEN = timedelta(minutes=30)
@@ -38,6 +48,12 @@ def replica_set(
         "spec": {"replicas": 0, "template": {**found, "metadata": {"labels": labels}}},
         "status": {},
     }
+
+
+def not_controlled(found: dict[str, Any]) -> dict[str, Any]:
+    """The same with another controller beside the Deployment."""
+    owners = [{"uid": "u"}, {"uid": "other", "controller": True}]
+    return {**found, "metadata": {**found["metadata"], "ownerReferences": owners}}
 
 
 def deployment(image: str, **spec: Any) -> dict[str, Any]:
@@ -90,6 +106,12 @@ def healthy(
             None,
             id="not another Deployment's",
         ),
+        pytest.param(
+            [not_controlled(replica_set(1, "a:1", 26)), replica_set(2, "a:2", 0.2)],
+            healthy(since_hours=3),
+            None,
+            id="not one that somebody else controls",
+        ),
     ],
 )
 def test_the_known_good_revision(
@@ -99,6 +121,32 @@ def test_the_known_good_revision(
     found, reason = known_good(rollout, history, ready_for=PROVEN)
     assert (found.name if found else None) == expected
     assert reason
+
+
+def test_a_list_that_was_cut_tells_no_revisions() -> None:
+    listed = [replica_set(1, "a:1", 26)] * (MOST_REPLICA_SETS - 1)
+    named = {"metadata": {"name": "api"}}
+    assert uncut(named, listed) == listed
+    with pytest.raises(PermanentError, match="beside Deployment api there are 2000 ReplicaSets or more"):
+        uncut(named, [*listed, listed[0]])
+
+
+@pytest.mark.parametrize(
+    ("selector", "labels"),
+    [
+        ({"matchLabels": {"app": "api"}}, {"app": "api"}),
+        (
+            {"matchLabels": {"app": "api"}, "matchExpressions": [{"key": "x", "operator": "Exists"}]},
+            {"app": "api"},
+        ),
+        ({"matchExpressions": [{"key": "x", "operator": "Exists"}]}, {}),
+        ({"matchLabels": None}, {}),
+    ],
+)
+def test_what_a_list_is_narrowed_by_leaves_out_none_of_its_own(
+    selector: dict[str, Any], labels: dict[str, str]
+) -> None:
+    assert labels_to_list_by({"spec": {"selector": selector}}) == labels
 
 
 def test_one_lost_scrape_is_forgiven_and_two_are_not() -> None:

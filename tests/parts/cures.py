@@ -35,6 +35,18 @@ def autoscaled(h: Harness) -> None:
     h.demo.api.load([dict(SCALER)])
 
 
+def autoscaled_by_keda(h: Harness) -> None:
+    """The Deployment has an autoscaler that KEDA keeps."""
+    scaled = {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": {"name": "api", "namespace": NAMESPACE},
+        "spec": {"scaleTargetRef": {"name": APP}, "maxReplicaCount": 12, "triggers": [{"type": "cpu"}]},
+    }
+    h.demo.api.load([scaled])
+    h.demo.api.reconcile()
+
+
 CLAIM, DATABASE = "reports", "orders"
 STORAGE_CLASS: Mapping[str, Any] = {
     "apiVersion": "storage.k8s.io/v1",
@@ -191,6 +203,17 @@ CURES = (
         meddle=change_spec("horizontalpodautoscalers", "api", minReplicas=3),
     ),
     Cure(
+        "deployment.scale",
+        {"replicas": 5},
+        ("/spec/minReplicaCount",),
+        "by the floor of its autoscaler (0 now)",
+        resource="scaledobjects",
+        name="api",
+        expires=timedelta(hours=2),
+        arrange=autoscaled_by_keda,
+        meddle=change_spec("scaledobjects", "api", minReplicaCount=3),
+    ),
+    Cure(
         "deployment.set-env",
         {"names": ["DB_POOL_SIZE"], "value": "50", "direction": "up", "most": 60.0},
         (f"{API}/env/0",),
@@ -215,7 +238,7 @@ CURES = (
     ),
     Cure(
         "deployment.set-resources",
-        {"container": "api", "memory_limit": "4Gi", "memory_request": "2Gi"},
+        {"container": "api", "memory_limit": "4096Mi", "memory_request": "2Gi"},
         (f"{API}/resources",),
         "request 2Gi memory",
         meddle=change_container(resources={"limits": {"memory": "5Gi"}}),

@@ -31,7 +31,7 @@ def right_of(call: Call) -> tuple[str, str] | None:
     """The resource and the verb that a Role must grant for this call."""
     if "selfsubjectaccessreviews" in call.path or call.path == "/version":
         return None
-    group = r"/(?:api|apis/[^/]+)/v[0-9]+(?:/namespaces/[^/]+)?"
+    group = r"/(?:api|apis/[^/]+)/v[0-9][0-9a-z]*(?:/namespaces/[^/]+)?"
     found = re.search(rf"^{group}/([a-z]+)(?:/([^/]+))?(?:/([a-z]+))?$", call.path)
     assert found is not None, call.path
     resource = f"{found[1]}/{found[3]}" if found[3] else found[1]

@@ -39,7 +39,7 @@ async def secure(h: Harness, *scopes: str) -> None:
     await people.secure(h.world, 1, CAROL, reason="a miner runs in it", scopes=scopes)
 
 
-async def test_it_is_sealed_once_and_before_anything_else(store: Store, tmp_path: Path) -> None:
+async def test_it_is_sealed_once_and_before_anything_else_is_done(store: Store, tmp_path: Path) -> None:
     vault = Vault(tmp_path / "vault")
     async with kept_in(store, vault) as h:
         await approved(h)
@@ -47,7 +47,7 @@ async def test_it_is_sealed_once_and_before_anything_else(store: Store, tmp_path
         await h.work()
         kinds = await h.kinds()
         after = kinds[kinds.index("TurnedSecurity") + 1 :]
-        assert after == ["EvidenceSealed", "PlanVoided", "LockInForce"]
+        assert after == ["PlanVoided", "EvidenceSealed", "LockInForce"]
         await h.pass_time(timedelta(minutes=5))
         (event,) = await sealed(h)
         (capture,) = vault.captures()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from builders import policies
 from hand_clock import NOON
 
-from receiver.domain.incidents import IncidentAlert
+from receiver.domain.incidents import Incident, IncidentAlert
 from receiver.domain.plans import NotApplicable, ObjectRef
-from receiver.policy.matching import correlate, policies_for, resolve_target
+from receiver.policy.matching import concerns, correlate, policies_for, resolve_target
 from receiver.policy.model import CorrelationRule, Matcher, TargetTemplate
 
 from .conftest import Loader
@@ -129,6 +130,26 @@ def test_a_policy_is_called_for(
     now = NOON + timedelta(minutes=minutes)
     found = policies_for(alerts, policies, now=now, first_seen={})
     assert [alert.identity for _, alert in found] == wanted
+
+
+@pytest.mark.parametrize(
+    ("labels", "name", "concerned"),
+    [
+        ({"alertname": "HighErrorRate", "namespace": "greenlang", "app": "api"}, "api", True),
+        ({"alertname": "HighErrorRate", "namespace": "greenlang", "app": "api"}, "other", False),
+        ({"alertname": "HighErrorRate", "namespace": "elsewhere", "app": "api"}, "api", False),
+        ({"alertname": "SomethingElse", "namespace": "greenlang", "app": "api"}, "api", False),
+        ({"alertname": "HighErrorRate", "namespace": "greenlang"}, "api", False),
+    ],
+    ids=["it names it", "another name", "a namespace that no policy has", "no policy's alert", "no name"],
+)
+def test_an_incident_concerns_what_its_alerts_name_to_a_policy(
+    labels: dict[str, str], name: str, concerned: bool
+) -> None:
+    ended = IncidentAlert("a", labels, {}, NOON, ends_at=NOON)
+    incident = Incident(1, alerts={"a": ended})
+    target = ObjectRef("apps/v1", "Deployment", "greenlang", name)
+    assert concerns(policies(), incident, target) is concerned
 
 
 def test_a_disabled_policy_is_never_called_for(good: str, loader: Loader) -> None:

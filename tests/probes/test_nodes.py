@@ -211,7 +211,7 @@ async def test_pods_that_may_be_those_of_others_are_not_looked_at(store: Store) 
 
 def test_an_amount_that_cannot_be_read_is_missing() -> None:
     sick = node()
-    sick["status"]["allocatable"]["cpu"] = "4e0"
+    sick["status"]["allocatable"]["cpu"] = "four"
     (told,) = nodes.facts_of([pod("a", "n")], {"n": sick}, Used({"n": use("1", "1073741824")}, {}))["nodes"]
     assert "cpu" not in told
     assert told["memory"] == 0.125

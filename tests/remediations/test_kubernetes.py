@@ -83,7 +83,7 @@ def change_of(found: Any) -> FieldChange:
 
 
 def room(**more: Any) -> dict[str, Any]:
-    return {"scaler": None, "quotas": [], "nodes": [node()], "pods": [], **more}
+    return {"scaler": None, "scaledObject": None, "quotas": [], "nodes": [node()], "pods": [], **more}
 
 
 KEDA_METADATA = {
@@ -92,6 +92,23 @@ KEDA_METADATA = {
     "uid": "k",
     "labels": {"scaledobject.keda.sh/name": "api"},
 }
+
+
+def kept_by_keda(
+    annotations: Mapping[str, str] | None = None, going: str | None = None, **spec: Any
+) -> dict[str, Any]:
+    """An autoscaler of KEDA's with its ScaledObject; None takes a field away."""
+    metadata = {"name": "api", "namespace": "shop", "uid": "s", "annotations": annotations or {}}
+    if going is not None:
+        metadata["deletionTimestamp"] = going
+    usual = {"scaleTargetRef": {"name": "api"}, "maxReplicaCount": 12}
+    said = {name: value for name, value in {**usual, **spec}.items() if value is not None}
+    return {
+        "scaler": {**scaler(), "metadata": KEDA_METADATA},
+        "scaledObject": {"metadata": metadata, "spec": said},
+    }
+
+
 SCALES: dict[str, tuple[dict[str, Any], dict[str, Any], Any]] = {
     "more": ({}, {"replicas": 10}, ("/spec/replicas", 6, 10)),
     "never fewer": (
@@ -122,10 +139,93 @@ SCALES: dict[str, tuple[dict[str, Any], dict[str, Any], Any]] = {
         {"replicas": 10},
         "the autoscaler's floor is 10 already",
     ),
-    "KEDA": (
-        {"scaler": {**scaler(), "metadata": KEDA_METADATA}},
+    "KEDA": (kept_by_keda(minReplicaCount=4), {"replicas": 10}, ("/spec/minReplicaCount", 4, 10)),
+    "KEDA without a floor": (kept_by_keda(), {"replicas": 10}, ("/spec/minReplicaCount", None, 10)),
+    "KEDA without a ceiling stops at 100": (
+        kept_by_keda(maxReplicaCount=None),
+        {"replicas": 200, "room": "autoscaled"},
+        ("/spec/minReplicaCount", None, 100),
+    ),
+    "KEDA with a lower ceiling": (
+        kept_by_keda(maxReplicaCount=8),
         {"replicas": 10},
-        "KEDA ScaledObject api sets the replicas: raise its minReplicaCount there",
+        ("/spec/minReplicaCount", None, 8),
+    ),
+    "KEDA at its ceiling": (kept_by_keda(maxReplicaCount=6), {"replicas": 10}, "its autoscaler may go to 6"),
+    "KEDA, and its floor is there already": (
+        kept_by_keda(minReplicaCount=10),
+        {"replicas": 10},
+        "the autoscaler's floor is 10 already",
+    ),
+    "KEDA, paused": (
+        kept_by_keda(annotations={"autoscaling.keda.sh/paused": "true"}),
+        {"replicas": 10},
+        "KEDA ScaledObject api is paused (autoscaling.keda.sh/paused)",
+    ),
+    "KEDA, paused in other words": (
+        kept_by_keda(annotations={"autoscaling.keda.sh/paused": "yes, until Monday"}),
+        {"replicas": 10},
+        "is paused (autoscaling.keda.sh/paused)",
+    ),
+    "KEDA, no longer paused": (
+        kept_by_keda(annotations={"autoscaling.keda.sh/paused": "False"}),
+        {"replicas": 10},
+        ("/spec/minReplicaCount", None, 10),
+    ),
+    "KEDA, paused at a number": (
+        kept_by_keda(annotations={"autoscaling.keda.sh/paused-replicas": "0"}),
+        {"replicas": 10},
+        "is paused (autoscaling.keda.sh/paused-replicas)",
+    ),
+    "KEDA, paused upwards": (
+        kept_by_keda(annotations={"autoscaling.keda.sh/paused-scale-out": "true"}),
+        {"replicas": 10},
+        "is paused (autoscaling.keda.sh/paused-scale-out)",
+    ),
+    "KEDA, paused downwards": (
+        kept_by_keda(annotations={"autoscaling.keda.sh/paused-scale-in": "true"}),
+        {"replicas": 10},
+        ("/spec/minReplicaCount", None, 10),
+    ),
+    "KEDA, paused, which takes its autoscaler away": (
+        {**kept_by_keda(annotations={"autoscaling.keda.sh/paused": "true"}), "scaler": None},
+        {"replicas": 10},
+        "KEDA ScaledObject api is paused (autoscaling.keda.sh/paused)",
+    ),
+    "KEDA, without an autoscaler": (
+        {**kept_by_keda(), "scaler": None},
+        {"replicas": 10},
+        "KEDA ScaledObject api keeps no autoscaler of it now",
+    ),
+    "KEDA, going away": (
+        kept_by_keda(going="2026-03-02T03:00:00Z"),
+        {"replicas": 10},
+        "is being deleted",
+    ),
+    "KEDA, idle": (
+        kept_by_keda(idleReplicaCount=6, minReplicaCount=7),
+        {"replicas": 10},
+        "keeps 6 replicas while none of its triggers is active",
+    ),
+    "KEDA, not idle": (
+        kept_by_keda(idleReplicaCount=1, minReplicaCount=2),
+        {"replicas": 10},
+        ("/spec/minReplicaCount", 2, 10),
+    ),
+    "KEDA, but nothing of that name": (
+        {**kept_by_keda(), "scaledObject": None},
+        {"replicas": 10},
+        "there is none of that name",
+    ),
+    "KEDA, but for something else": (
+        kept_by_keda(scaleTargetRef={"name": "other"}),
+        {"replicas": 10},
+        "scales something else",
+    ),
+    "KEDA, and scaled to zero": (
+        {**kept_by_keda(), "deployment": deployment(replicas=0)},
+        {"replicas": 10},
+        "somebody switched it off or KEDA saw nothing for it to do",
     ),
     "no room": (
         {"nodes": [node(cpu="1", memory="1Gi")]},
@@ -136,6 +236,21 @@ SCALES: dict[str, tuple[dict[str, Any], dict[str, Any], Any]] = {
         {"nodes": [node(unschedulable=True)]},
         {"replicas": 10},
         "the nodes have room for 0 of 4 pods more",
+    ),
+    "a node of which nobody knows how large it is": (
+        {"nodes": [node(cpu="much")]},
+        {"replicas": 10},
+        "whether the nodes have room cannot be told: 'much' is no quantity",
+    ),
+    "a node that is written with an exponent": (
+        {"nodes": [node(cpu="8e0", memory="32e9")]},
+        {"replicas": 10},
+        None,
+    ),
+    "a quota that cannot be read": (
+        {"quotas": [quota({"pods": "some"}, {"pods": "6"})]},
+        {"replicas": 10},
+        "whether there is room for 4 pods more cannot be told: 'some' is no quantity",
     ),
     "nodes come by themselves": ({"nodes": []}, {"replicas": 10, "room": "autoscaled"}, None),
     "a quota": (
@@ -176,6 +291,35 @@ def check(found: Any, expected: Any) -> None:
     else:
         change = change_of(found)
         assert expected is None or (change.pointer, change.before, change.after) == expected
+
+
+def test_the_ceiling_of_keda_goes_up_with_the_floor_where_the_policy_lets_it() -> None:
+    world = {"deployment": deployment(), **room(**kept_by_keda(maxReplicaCount=8, minReplicaCount=4))}
+    found = planned(Scale(DOOR, DOOR), world, {"replicas": 10, "raise_ceiling": True})
+    assert isinstance(found, Draft)
+    (step,) = found.steps
+    assert step.target == ObjectRef("keda.sh/v1alpha1", "ScaledObject", "shop", "api", "s")
+    assert [(one.pointer, one.before, one.after) for one in step.changes] == [
+        ("/spec/minReplicaCount", 4, 10),
+        ("/spec/maxReplicaCount", 8, 10),
+    ]
+
+
+def test_the_floor_of_keda_goes_back_while_it_is_paused_too() -> None:
+    target = ObjectRef("keda.sh/v1alpha1", "ScaledObject", "shop", "api", "s")
+    receipt = Receipt("i", target, (FieldChange("/spec/minReplicaCount", None, 10),), 2, NOW)
+    kept = kept_by_keda(annotations={"autoscaling.keda.sh/paused": "true"}, minReplicaCount=10)
+    world = {"deployment": deployment(), **room(**kept), "scaler": None}
+    steps = Scale(DOOR, DOOR).undo_plan((receipt,), world)
+    assert not isinstance(steps, NotApplicable), steps
+    assert steps[0].changes == (FieldChange("/spec/minReplicaCount", 10, None),)
+
+
+def test_replicas_that_keda_sets_by_now_are_not_put_back() -> None:
+    target = ObjectRef("apps/v1", "Deployment", "shop", "api", "d")
+    receipt = Receipt("i", target, (FieldChange("/spec/replicas", 4, 6),), 2, NOW)
+    found = Scale(DOOR, DOOR).undo_plan((receipt,), {"deployment": deployment(), **room(**kept_by_keda())})
+    assert found == NotApplicable("KEDA ScaledObject api sets the replicas now: nothing is to undo")
 
 
 def test_the_ceiling_goes_up_with_the_floor_where_the_policy_lets_it() -> None:
@@ -350,11 +494,22 @@ def undone(receipt: Receipt, found: dict[str, Any]) -> tuple[PatchStep, ...]:
 
 RESOURCES = "/spec/template/spec/containers/0/resources"
 MORE: dict[str, tuple[dict[str, Any], dict[str, Any], Any]] = {
+    "an amount that cannot be read": (
+        {"deployment": with_container(resources={"limits": {"memory": "lots"}})},
+        {"memory_limit": "4Gi"},
+        "what it has, or what is left, cannot be told: 'lots' is no quantity",
+    ),
     "more memory": (
         {},
         {"memory_limit": "4Gi", "memory_request": "2Gi"},
         {"limits": {"memory": "4Gi", "cpu": "1"}, "requests": {"memory": "2Gi", "cpu": "500m"}},
     ),
+    "as an API server spells it": (
+        {"nodes": [node(memory="9Ti")]},
+        {"memory_limit": "1024Gi", "memory_request": "1024Mi", "cpu_limit": "1.5", "cpu_request": "1000m"},
+        {"limits": {"memory": "1Ti", "cpu": "1500m"}, "requests": {"memory": "1Gi", "cpu": "1"}},
+    ),
+    "as much in another spelling": ({}, {"memory_limit": "1024Mi"}, "it has as much already"),
     "less": ({}, {"memory_limit": "512Mi"}, "limits.memory is 1Gi; 512Mi would be less"),
     "as much": ({}, {"memory_limit": "1Gi"}, "it has as much already"),
     "a request above the limit that stays": (

@@ -17,7 +17,15 @@ from receiver.demo.kubernetes.hand import MANAGER, Hand
 from receiver.demo.kubernetes.operators import CnpgLoop
 from receiver.demo.kubernetes.registry import Registry
 from receiver.demo.kubernetes.replicasets import ReplicaSetLoop
-from receiver.demo.kubernetes.resources import CNPG_CLUSTERS, DEPLOYMENTS, PODS, PVCS, REPLICASETS
+from receiver.demo.kubernetes.resources import (
+    CNPG_CLUSTERS,
+    DEPLOYMENTS,
+    HPAS,
+    PODS,
+    PVCS,
+    REPLICASETS,
+    SCALED_OBJECTS,
+)
 from receiver.demo.kubernetes.volumes import VolumeLoop
 
 # Every round brings each object one step on; a rollout of some hundred steps stays far below.
@@ -95,7 +103,8 @@ class Controller:
         raise RuntimeError(f"the world does not come to rest at {now}")
 
     def _collect_garbage(self) -> None:
-        for resource, owners in ((REPLICASETS, DEPLOYMENTS), (PODS, REPLICASETS)):
+        pairs = ((REPLICASETS, DEPLOYMENTS), (PODS, REPLICASETS), (HPAS, SCALED_OBJECTS))
+        for resource, owners in pairs:
             alive = {owner["metadata"]["uid"] for owner in self._store.objects(owners)}
             for obj in self._store.objects(resource):
                 references = obj["metadata"].get("ownerReferences", [])

@@ -1,13 +1,14 @@
 """What the API server fills in, and what it leaves out, before it stores an object.
 
 Pure functions over JSON, held to recordings of a real server: `paused: false` is never written, an empty
-list or label map is not kept, a container without a policy gets one.
+list or label map is not kept, a container without a policy gets one, 1024Gi is kept as 1Ti.
 """
 
 from __future__ import annotations
 
 import base64
 import copy
+from contextlib import suppress
 from typing import Any
 
 from receiver.demo.kubernetes.resources import (
@@ -27,6 +28,7 @@ from receiver.demo.kubernetes.resources import (
     JsonObject,
     Resource,
 )
+from receiver.domain.quantities import as_served
 
 _KEPT_WHEN_EMPTY = frozenset(
     {
@@ -76,6 +78,7 @@ def with_defaults(resource: Resource, obj: JsonObject) -> JsonObject:
         ]
     elif resource is PVCS:
         result.setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
+        _amounts(result["spec"].get("resources", {}))
     elif resource is STORAGECLASSES:
         result.setdefault("reclaimPolicy", "Delete")
         result.setdefault("volumeBindingMode", "Immediate")
@@ -134,7 +137,7 @@ def _deployment(spec: JsonObject) -> None:
 
 def _pod_spec(spec: JsonObject) -> None:
     for container in [*spec.get("initContainers", []), *spec.get("containers", [])]:
-        container.setdefault("resources", {})
+        _amounts(container.setdefault("resources", {}))
         container.setdefault("terminationMessagePath", "/dev/termination-log")
         container.setdefault("terminationMessagePolicy", "File")
         if "image" in container:
@@ -149,6 +152,14 @@ def _pod_spec(spec: JsonObject) -> None:
     spec.setdefault("schedulerName", "default-scheduler")
     spec.setdefault("securityContext", {})
     spec.setdefault("terminationGracePeriodSeconds", 30)
+
+
+def _amounts(resources: JsonObject) -> None:
+    """Spell limits and requests as the server does; what is no amount is left to validation."""
+    for amounts in (resources.get("limits", {}), resources.get("requests", {})):
+        for name, amount in amounts.items():
+            with suppress(ValueError):
+                amounts[name] = as_served(amount)
 
 
 def _pull_policy(image: str) -> str:

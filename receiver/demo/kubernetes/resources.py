@@ -190,6 +190,16 @@ CNPG_CLUSTERS = Resource(
     subresources=("status",),
     counts_generations=True,
 )
+SCALED_OBJECTS = Resource(
+    group="keda.sh",
+    version="v1alpha1",
+    plural="scaledobjects",
+    kind="ScaledObject",
+    model="",
+    short_names=("so",),
+    subresources=("status",),
+    counts_generations=True,
+)
 LEASES = Resource(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease", model="V1Lease")
 
 RESOURCES = (
@@ -215,6 +225,7 @@ RESOURCES = (
     ROLES,
     ROLEBINDINGS,
     CNPG_CLUSTERS,
+    SCALED_OBJECTS,
 )
 """Everything that can be stored, in the order in which discovery lists it."""
 

@@ -43,6 +43,15 @@ async def test_a_dry_run_shows_the_result_and_writes_nothing(api: ApiServer, cli
     assert (stored(api), api.store.version, api.writes) == (before, version, [])
 
 
+async def test_amounts_are_spelled_back_in_one_way(api: ApiServer, client: Any) -> None:
+    limits = {"limits": {"memory": "1024Gi", "cpu": "0.5"}}
+    path = "/spec/template/spec/containers/0/resources"
+    patch = pinned(stored(api), {"op": "add", "path": path, "value": limits})
+    status, shown = await client.patch(f"{DEPLOYMENT}?dryRun=All", patch)
+    container = shown["spec"]["template"]["spec"]["containers"][0]
+    assert (status, container["resources"]["limits"]) == (200, {"memory": "1Ti", "cpu": "500m"})
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
