@@ -1,4 +1,4 @@
-"""The rights of a capture: `stanch rbac` prints what covers each call, and nothing more."""
+"""The rights of a capture: `stanch rbac` prints what covers each call but one, and nothing more."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rights import covered_by, right_of
 from receiver.clients import cluster
 from receiver.demo.kubernetes import ApiServer, Call, RealClock
 from receiver.evidence.capture import Evidence
-from receiver.evidence.selection import READS, Subject
+from receiver.evidence.selection import NOT_GRANTED, READS, Subject
 from receiver.evidence.vault import Vault
 from receiver.policy.model import SecuritySign, TargetTemplate
 from receiver.policy.rbac import EXECUTOR, grants, roles
@@ -50,13 +50,15 @@ async def calls_of_a_capture(folder: Path) -> list[Call]:
 async def test_every_call_is_covered_and_no_right_is_for_nothing(tmp_path: Path) -> None:
     calls = await calls_of_a_capture(tmp_path / "vault")
     found = granted(SIGN)
-    assert [call.path for call in calls if not covered_by(found, call)] == []
+    uncovered = {right_of(call) for call in calls if not covered_by(found, call)}
+    assert uncovered == {(NOT_GRANTED.resource, NOT_GRANTED.verb)}
     assert {call.method for call in calls} == {"GET"}
     used = {right for call in calls if (right := right_of(call)) is not None}
-    assert used == {(right.resource, right.verb) for right in READS}
+    assert used == {(right.resource, right.verb) for right in (*READS, NOT_GRANTED)}
 
 
 def test_only_a_policy_with_signs_needs_them() -> None:
     assert granted() == []
-    assert "secrets" in str(granted(SIGN))
+    assert "configmaps" in str(granted(SIGN))
+    assert "secrets" not in str(granted(SIGN))
     assert EXECUTOR not in str(granted(SIGN))
