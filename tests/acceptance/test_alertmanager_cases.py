@@ -23,7 +23,8 @@ from real_alertmanager import AlertmanagerSettings, PostedAlert, RealAlertmanage
 from real_service import SENDER_TOKEN, ClusterProcess, ServiceProcess
 from shop import NAMESPACE, ill_shop, manifests, names, write_policies
 
-PATIENCE_SECONDS = 25.0
+# Where nothing applies at the first look, which a busy machine may see to, the next one is a minute later.
+PATIENCE_SECONDS = 90.0
 LONG_AGO = timedelta(minutes=5)
 RECONCILE_EVERY = "PT0.5S"
 

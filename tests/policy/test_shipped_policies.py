@@ -139,7 +139,7 @@ ASKED = {
         "deployment.set-resources",
     ],
     "inc-002-slow-api": [
-        "- postgres.cancel-query",
+        "postgres.cancel-query",
         "deployment.set-env",
         "deployment.set-env",
         "deployment.scale",

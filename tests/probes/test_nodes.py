@@ -117,7 +117,7 @@ async def test_it_looks_at_the_nodes_of_a_real_workload(store: Store) -> None:
         found = await look(h)
         assert (found["count"], found["looked"], found["notReady"], found["unschedulable"]) == (2, 2, 0, 1)
         assert sum(each["pods"] for each in found["nodes"]) == h.demo.scenario.replicas
-        assert "listing PodMetrics in greenlang: 404" in found["unmeasured"]
+        assert "listing PodMetrics in greenlang: the API server has no such kind" in found["unmeasured"]
         assert await nodes.look(h.world.cluster, ObjectRef("apps/v1", "Deployment", NAMESPACE, "no")) is None
 
 
