@@ -72,6 +72,8 @@ def _said_of_restricted(event: ev.Event) -> tuple[str, bool, str | None, str | N
             return "a security lead is needed; those with the right see what it is about", True, None, None
         case ev.Escalated() | ev.EffectUnknown():
             return "a person is needed", True, None, None
+        case ev.EvidenceSealed() if not event.manifest:
+            return "no evidence could be kept: keep it by hand before anything is touched", False, None, None
         case ev.ReleaseGiven():
             return "one person would release it; it takes two", False, None, None
         case _:

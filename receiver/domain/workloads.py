@@ -85,19 +85,24 @@ def container_of(
     return index, containers[index]
 
 
+def no_longer(found: Mapping[str, Any] | None, receipt: Receipt) -> tuple[Placement, str] | None:
+    """That the object is gone or what was written no longer stands there; None where it does."""
+    if found is None or found["metadata"]["uid"] != receipt.target.uid:
+        return Placement.FAILED, f"{receipt.target} is gone"
+    for change in receipt.changes:
+        if pointed_at(found, change.pointer) != change.after:
+            return Placement.FAILED, f"somebody changed {change.pointer} since it was written"
+    return None
+
+
 def in_place(deployment: Mapping[str, Any] | None, receipt: Receipt) -> tuple[Placement, str]:
     """Whether what was written still stands, and every replica runs it and is available.
 
     A 200 of the write is no proof: a GitOps controller may take a change away again within seconds.
     """
-    if deployment is None or deployment["metadata"]["uid"] != receipt.target.uid:
-        return Placement.FAILED, f"{receipt.target} is gone"
-    for change in receipt.changes:
-        if pointed_at(deployment, change.pointer) != change.after:
-            return (
-                Placement.FAILED,
-                f"somebody changed {change.pointer} since it was written",
-            )
+    if (failed := no_longer(deployment, receipt)) is not None:
+        return failed
+    assert deployment is not None
     status = deployment.get("status", {})
     wanted = int(deployment["spec"].get("replicas", 1))
     if int(status.get("observedGeneration", 0)) < int(deployment["metadata"].get("generation", 0)):

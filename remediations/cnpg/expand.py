@@ -34,7 +34,7 @@ from receiver.domain.plans import (
 from receiver.domain.pointers import pointed_at
 from receiver.domain.quantities import quantity, written
 from receiver.domain.remediation import ClusterReader, Evidence, Placement
-from receiver.domain.workloads import patch_of
+from receiver.domain.workloads import no_longer, patch_of
 from remediations.cnpg.reading import FULL, ROLE, claims_of, cluster_reference, label_of, left_alone, phase_of
 from remediations.kubernetes.growing import (
     LOCKED_NOTE,
@@ -167,11 +167,9 @@ class Expand:
     async def verify(self, receipt: Receipt) -> tuple[Placement, str]:
         """Every claim has the size."""
         found = await self._cluster.get(receipt.target)
-        if found is None or found["metadata"]["uid"] != receipt.target.uid:
-            return Placement.FAILED, f"{receipt.target} is gone"
+        if (failed := no_longer(found, receipt)) is not None:
+            return failed
         (change,) = receipt.changes
-        if pointed_at(found, change.pointer) != change.after:
-            return Placement.FAILED, f"somebody changed {change.pointer} since it was written"
         claims = await claims_of(self._cluster, receipt.target)
         (role,) = (part.role for part in PARTS.values() if part.pointer == change.pointer)
         return all_arrived([claim for claim in claims if label_of(claim, ROLE) == role], change.after)
