@@ -28,7 +28,8 @@ ASK_AGAIN = timedelta(hours=24)
 LOOK_AGAIN = timedelta(minutes=5)
 AT_ONCE = 50
 # What it changed is there, and nobody is doing anything about it.
-_STANDS = (PlanState.VERIFIED, PlanState.STILL_SICK, PlanState.INCONCLUSIVE, PlanState.UNDO_ASKED)
+_UNASKED = (PlanState.VERIFIED, PlanState.STILL_SICK, PlanState.INCONCLUSIVE)
+_STANDS = (*_UNASKED, PlanState.UNDO_ASKED)
 
 
 async def expire(world: World) -> int:
@@ -79,9 +80,7 @@ def _ask_early(tx: Connection, world: World, stored: StoredPlan) -> int:
     progress, ends = held.incident.plan, stored.plan.ends
     if ends is None or mitigations.expiry_of(tx, stored.plan_id) is None:
         return 0
-    if progress is None or progress.plan_id != stored.plan_id or progress.state is PlanState.UNDO_ASKED:
-        return 0
-    if progress.state not in _STANDS:
+    if progress is None or progress.plan_id != stored.plan_id or progress.state not in _UNASKED:
         return 0
     _ask(tx, world, held, stored, str(ends))
     return 1

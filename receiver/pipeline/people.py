@@ -23,7 +23,7 @@ from receiver.domain.severity import Severity
 from receiver.pipeline.recording import record
 from receiver.pipeline.world import World
 from receiver.policy.approval import Answer, Identity, approve, may_approve
-from receiver.store import claims, effects, locks, switches, timeline
+from receiver.store import claims, effects, switches, timeline
 from receiver.store.effects import StoredPlan
 from receiver.store.engine import pass_gate
 from receiver.store.timeline import Locked
@@ -308,7 +308,7 @@ async def secure(
         if incident.lockdown is not None and not set(scopes) - set(incident.lockdown.scopes):
             raise Conflict(f"incident {incident_id} is a security incident already")
         wanted = scopes or widest([alert.labels for alert in incident.alerts.values()])
-        event = ev.TurnedSecurity(reason[:2000], wanted, who.name, locks.in_flight(tx, wanted))
+        event = ev.TurnedSecurity(reason[:2000], wanted, who.name)
         return record(world, tx, held, (event,), actor=who.name, due_at=world.clock.now()).incident
 
     return await world.store.write(body)
@@ -331,7 +331,7 @@ async def open_security(
         held = timeline.open_incident(tx, key=key, title=title[:200], at=now)
         assert held is not None
         opened = ev.Opened(key, title[:200], {})
-        locked = ev.TurnedSecurity(reason[:2000], scopes, who.name, locks.in_flight(tx, scopes))
+        locked = ev.TurnedSecurity(reason[:2000], scopes, who.name)
         return record(world, tx, held, (opened, locked), actor=who.name, due_at=now).incident
 
     return await world.store.write(body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -44,6 +45,7 @@ def record(
 ) -> Locked:
     """Append the events with everything that follows from them, in this transaction."""
     now = world.clock.now()
+    events = [_with_those_in_flight(tx, event) for event in events]
     first = held.incident.last_seq + 1
     before = held.incident.plan
     held = timeline.append(tx, held, events, at=now, actor=actor, due_at=due_at, release=release)
@@ -79,6 +81,13 @@ def record(
                     key = f"{cause}/{name}"
                     outbox.post(tx, key=key, destination=name, incident_id=incident.id, body=body, at=now)
     return held
+
+
+def _with_those_in_flight(tx: Connection, event: ev.Event) -> ev.Event:
+    """A lock names the writes that were under way when it was set; the gate holds back new ones meanwhile."""
+    if not isinstance(event, ev.TurnedSecurity):
+        return event
+    return replace(event, in_flight=locks.in_flight(tx, event.scopes))
 
 
 def _lock_down(world: World, tx: Connection, held: Locked, event: ev.TurnedSecurity) -> None:

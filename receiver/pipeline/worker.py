@@ -40,7 +40,7 @@ from receiver.pipeline.world import World
 from receiver.policy import next_step as steps
 from receiver.policy.model import Mode
 from receiver.policy.next_step import Next, Record, Rest, next_step
-from receiver.store import claims, effects, locks, timeline
+from receiver.store import claims, effects, timeline
 from receiver.store.claims import Fenced
 from receiver.store.engine import pass_gate
 
@@ -358,7 +358,6 @@ class Worker:
                 # A signal came meanwhile: everything may have to be looked at again.
                 claim.looked = frozenset()
             found = events if proposal is None else planned(tx, self._world, proposal)
-            found = tuple(_with_those_in_flight(tx, event) for event in found)
             if any(isinstance(event, ev.Diagnosed) for event in found) and facts is not None:
                 found = _with_facts(tx, found, facts, self._world)
             return self._decide(tx, claim, held, found)
@@ -411,12 +410,6 @@ class Worker:
         if plan_id not in self._plans:
             self._plans[plan_id] = effects.load_plan(tx, plan_id).plan
         return self._plans[plan_id]
-
-
-def _with_those_in_flight(tx: Connection, event: ev.Event) -> ev.Event:
-    if not isinstance(event, ev.TurnedSecurity):
-        return event
-    return replace(event, in_flight=locks.in_flight(tx, event.scopes))
 
 
 def _with_facts(
