@@ -27,6 +27,7 @@ from receiver.clients.alertmanager import Alertmanager
 from receiver.clients.connections import Connection, read_connections
 from receiver.clients.database import Databases
 from receiver.clients.endpoints import Endpoint, Endpoints, open_session, read_endpoints
+from receiver.clients.isolator import Isolator
 from receiver.clients.prometheus import Prometheus
 from receiver.domain.clock import Clock
 from receiver.domain.errors import PermanentError, Unavailable
@@ -53,6 +54,7 @@ from receiver.web.authentication import Authenticator, SenderCredentials, TokenF
 from receiver.web.keys import COUNTERS, HEALTH, INTAKE, LIMITS, PEOPLE, SENDERS, WORLD, Health, Limits
 from receiver.web.routes import ROUTES
 from remediations import registry
+from remediations.isolation import registry as isolations
 
 log = structlog.get_logger(__name__)
 
@@ -160,6 +162,10 @@ async def serving(
         if door is None:
             door = await connect_cluster(settings)
             stack.push_async_callback(door.close)
+        isolating = door
+        if settings.isolator is not None:
+            isolating = await cluster.connect(context=settings.kube_context, act_as=settings.isolator)
+            stack.push_async_callback(isolating.close)
         if store is None:
             assert opening is not None
             store = await opening
@@ -184,6 +190,8 @@ async def serving(
             databases=databases,
             endpoints=Endpoints(outside, asking),
             evidence=_evidence(settings),
+            isolations=isolations.build(door),
+            isolator=Isolator(isolating.wire),
         )
         worker = Worker(world, counters)
         duties = Duties(

@@ -51,6 +51,11 @@ class Settings(BaseSettings):
     kube_context: str | None = Field(
         None, description="The cluster to act in: a context of KUBECONFIG, or in-cluster. Never guessed."
     )
+    isolator: str | None = Field(
+        None,
+        description="The account that security incidents are isolated as, such as"
+        " system:serviceaccount:stanch:stanch-isolator; it is impersonated. Default: as everything else.",
+    )
     databases_file: Path | None = Field(
         None,
         description="YAML file of the PostgreSQL databases that are looked after, by name: host, port,"

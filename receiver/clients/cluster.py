@@ -10,74 +10,49 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Literal
-from urllib.parse import quote
 
-import aiohttp
 from kubernetes_asyncio import client, config
 
-from receiver.clients.answers import Answer, Applied, Rejected, Unanswered
-from receiver.clients.bodies import whole
+from receiver.clients.answers import Answer
+from receiver.clients.wire import (
+    PLURALS,
+    READ_TIMEOUT_SECONDS,
+    WRITE_TIMEOUT_SECONDS,
+    Wire,
+    path_of,
+    readable,
+    rejection,
+)
 from receiver.domain.errors import NotServed, PermanentError, TemporaryError
 from receiver.domain.plans import MANAGER, MARKER, EvictStep, FieldChange, ObjectRef, PatchStep, Permission
 from receiver.domain.pointers import escaped, pointed_at
 
-READ_TIMEOUT_SECONDS = 5.0
-# The server drops the write after this; the client waits a little longer for the answer.
-WRITE_TIMEOUT_SECONDS = 12
-WRITE_GRACE_SECONDS = 1.0
-# Five hundred pods have a fifth of it; five hundred large Secrets, which anybody may make, have more.
-MAX_ANSWER_BYTES = 32 * 1024 * 1024
 # A log is read in blocks of this size at most, each within the time of a read.
 LOG_BLOCK_BYTES = 64 * 1024
-
-_PLURALS: Mapping[str, tuple[str, str]] = {
-    "Deployment": ("apps", "deployments"),
-    "ReplicaSet": ("apps", "replicasets"),
-    "Pod": ("", "pods"),
-    "Event": ("", "events"),
-    "ConfigMap": ("", "configmaps"),
-    "Secret": ("", "secrets"),
-    "Node": ("", "nodes"),
-    "Namespace": ("", "namespaces"),
-    "HorizontalPodAutoscaler": ("autoscaling", "horizontalpodautoscalers"),
-    "PodDisruptionBudget": ("policy", "poddisruptionbudgets"),
-    "ResourceQuota": ("", "resourcequotas"),
-    "NodeMetrics": ("metrics.k8s.io", "nodes"),
-    "PodMetrics": ("metrics.k8s.io", "pods"),
-    "PersistentVolumeClaim": ("", "persistentvolumeclaims"),
-    "StorageClass": ("storage.k8s.io", "storageclasses"),
-    "ServiceAccount": ("", "serviceaccounts"),
-    "Role": ("rbac.authorization.k8s.io", "roles"),
-    "RoleBinding": ("rbac.authorization.k8s.io", "rolebindings"),
-    "NetworkPolicy": ("networking.k8s.io", "networkpolicies"),
-    # Of KEDA.
-    "ScaledObject": ("keda.sh", "scaledobjects"),
-    # Of CloudNativePG.
-    "Cluster": ("postgresql.cnpg.io", "clusters"),
-}
 
 
 class Cluster:
     """One API server, with one identity."""
 
-    def __init__(self, api: client.ApiClient) -> None:
-        self._api = api
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
 
     @property
-    def api(self) -> client.ApiClient:
+    def wire(self) -> Wire:
         """The connection, for another door over the same one."""
-        return self._api
+        return self._wire
 
     async def close(self) -> None:
         """Let go of the connections."""
-        await self._api.close()
+        await self._wire.close()
 
     async def get(self, ref: ObjectRef) -> dict[str, Any] | None:
         """See `ClusterReader.get`. Raises TemporaryError and PermanentError."""
-        status, body = await self._read("GET", _path(ref.api_version, ref.kind, ref.namespace, ref.name))
+        status, body = await self._wire.read(
+            "GET", path_of(ref.api_version, ref.kind, ref.namespace, ref.name)
+        )
         return None if status == 404 else _read_object(status, body, f"reading {ref}")
 
     async def list_objects(
@@ -100,7 +75,7 @@ class Cluster:
             query.append(
                 ("fieldSelector", ",".join(f"{name}={value}" for name, value in sorted(fields.items())))
             )
-        status, body = await self._read("GET", _path(api_version, kind, namespace), query)
+        status, body = await self._wire.read("GET", path_of(api_version, kind, namespace), query)
         if status == 404:
             # A namespace that is not there has an empty list; only a path that is not has none.
             raise NotServed(f"listing {kind} in {namespace}: the API server has no such kind")
@@ -114,7 +89,7 @@ class Cluster:
         query = [("sinceSeconds", str(since_seconds)), ("limitBytes", str(limit_bytes))]
         if container is not None:
             query.append(("container", container))
-        status, body = await self._read("GET", _path("v1", "Pod", namespace, pod) + "/log", query)
+        status, body = await self._wire.read("GET", path_of("v1", "Pod", namespace, pod) + "/log", query)
         if status != 200:
             _read_object(status, body, f"reading the log of {namespace}/{pod}")
         return body[:limit_bytes].decode(errors="replace")
@@ -142,18 +117,18 @@ class Cluster:
         ]
         if tail_lines is not None:
             query.append(("tailLines", str(tail_lines)))
-        path = _path("v1", "Pod", namespace, pod) + "/log"
-        with _readable():
+        path = path_of("v1", "Pod", namespace, pod) + "/log"
+        with readable():
             async with asyncio.timeout(READ_TIMEOUT_SECONDS):
-                response = await self._request("GET", path, query, None, timeout=None)
+                response = await self._wire.request("GET", path, query, None, timeout=None)
         try:
             if response.status != 200:
-                with _readable():
+                with readable():
                     async with asyncio.timeout(READ_TIMEOUT_SECONDS):
                         body = await response.content.read(LOG_BLOCK_BYTES)
                 _read_object(response.status, body, f"reading the log of {namespace}/{pod}")
             while True:
-                with _readable():
+                with readable():
                     async with asyncio.timeout(READ_TIMEOUT_SECONDS):
                         block = await response.content.read(LOG_BLOCK_BYTES)
                 if not block:
@@ -179,7 +154,7 @@ class Cluster:
         }
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         try:
-            status, body = await self._read("POST", path, [], review)
+            status, body = await self._wire.read("POST", path, [], review)
         except TemporaryError:
             return None
         if status not in (200, 201):
@@ -189,7 +164,7 @@ class Cluster:
     async def ready(self) -> bool:
         """Whether the API server answers at all."""
         try:
-            status, _ = await self._read("GET", "/version")
+            status, _ = await self._wire.read("GET", "/version")
         except TemporaryError:
             return False
         return status == 200
@@ -210,8 +185,8 @@ class Cluster:
             query.append(("dryRun", "All"))
         target = step.target
         operations = operations_of(step, current=current, marker=marker)
-        path = _path(target.api_version, target.kind, target.namespace, target.name)
-        return await self._write("PATCH", path, query, operations, "application/json-patch+json")
+        path = path_of(target.api_version, target.kind, target.namespace, target.name)
+        return await self._wire.write("PATCH", path, query, operations, "application/json-patch+json")
 
     async def evict(self, step: EvictStep, *, dry_run: bool) -> Answer:
         """Ask this very pod to go; disruption budgets may say no (429), and another pod of its name is a 409.
@@ -226,100 +201,23 @@ class Cluster:
             "metadata": {"name": target.name, "namespace": target.namespace},
             "deleteOptions": {"preconditions": {"uid": target.uid}},
         }
-        path = _path(target.api_version, target.kind, target.namespace, target.name) + "/eviction"
+        path = path_of(target.api_version, target.kind, target.namespace, target.name) + "/eviction"
         query = [("timeout", f"{WRITE_TIMEOUT_SECONDS}s"), ("fieldManager", MANAGER)]
         if dry_run:
             query.append(("dryRun", "All"))
-        return await self._write("POST", path, query, body, "application/json")
-
-    async def _write(
-        self, method: str, path: str, query: list[tuple[str, str]], body: Any, content_type: str
-    ) -> Answer:
-        try:
-            status, answer = await self._call(
-                method,
-                path,
-                query,
-                body,
-                content_type=content_type,
-                timeout=WRITE_TIMEOUT_SECONDS + WRITE_GRACE_SECONDS,
-            )
-        except TimeoutError:
-            return Unanswered("the API server did not answer in time")
-        except (aiohttp.ClientError, OSError) as error:
-            return Unanswered(f"the connection broke: {type(error).__name__}")
-        except TemporaryError as error:
-            return Unanswered(str(error))
-        if 200 <= status < 300:
-            return Applied(json.loads(answer))
-        if status >= 500:
-            return Unanswered(f"the API server answered {status}, which does not tell whether it wrote")
-        return rejection(status, answer)
-
-    async def _read(
-        self,
-        method: Literal["GET", "POST"],
-        path: str,
-        query: list[tuple[str, str]] | None = None,
-        body: Any = None,
-    ) -> tuple[int, bytes]:
-        with _readable():
-            return await self._call(method, path, query or [], body, timeout=READ_TIMEOUT_SECONDS)
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        query: list[tuple[str, str]],
-        body: Any,
-        *,
-        timeout: float,
-        content_type: str = "application/json",
-    ) -> tuple[int, bytes]:
-        async with asyncio.timeout(timeout):
-            response = await self._request(
-                method, path, query, body, timeout=timeout, content_type=content_type
-            )
-            async with response:
-                return response.status, await whole(response.content, most=MAX_ANSWER_BYTES)
-
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        query: list[tuple[str, str]],
-        body: Any,
-        *,
-        timeout: float | None,
-        content_type: str = "application/json",
-    ) -> aiohttp.ClientResponse:
-        """The answer as it begins; without a ``timeout`` whoever reads it takes care of its time."""
-        response: aiohttp.ClientResponse = await self._api.call_api(
-            path,
-            method,
-            query_params=query,
-            header_params={"Accept": "application/json", "Content-Type": content_type},
-            body=body,
-            auth_settings=["BearerToken"],
-            _preload_content=False,
-            _request_timeout=aiohttp.ClientTimeout(total=timeout),
-        )
-        return response
+        return await self._wire.write("POST", path, query, body, "application/json")
 
 
-@contextmanager
-def _readable() -> Iterator[None]:
-    """Around a read: what ails the connection is an error after which trying again may help."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise TemporaryError("the API server did not answer in time") from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise TemporaryError(f"the API server cannot be reached: {type(error).__name__}") from error
-
-
-async def connect(*, url: str | None = None, token: str | None = None, context: str | None = None) -> Cluster:
+async def connect(
+    *,
+    url: str | None = None,
+    token: str | None = None,
+    context: str | None = None,
+    act_as: str | None = None,
+) -> Cluster:
     """A door to the cluster named explicitly: by address (the demo's), by kubeconfig context, or in-cluster.
+
+    ``act_as`` is the account that we ask to be taken for, which takes the right to impersonate it.
 
     ``context`` may be "in-cluster". Raises PermanentError where there are no such credentials. Nothing is
     ever taken from a default place without being named.
@@ -340,7 +238,7 @@ async def connect(*, url: str | None = None, token: str | None = None, context: 
             )
     except config.ConfigException as error:
         raise PermanentError(f"the cluster's credentials cannot be used: {error}") from error
-    return Cluster(client.ApiClient(configuration))
+    return Cluster(Wire(client.ApiClient(configuration), act_as=act_as))
 
 
 def operations_of(
@@ -374,7 +272,7 @@ def _operation(change: FieldChange) -> dict[str, Any]:
 
 def resource_of(kind: str) -> tuple[str, str]:
     """The API group and the plural of a kind, as rights name them."""
-    return _PLURALS[kind]
+    return PLURALS[kind]
 
 
 def marker_of(found: Mapping[str, Any]) -> str | None:
@@ -392,31 +290,6 @@ def differing(
     ]
 
 
-def rejection(status: int, body: bytes) -> Rejected:
-    """A Status body as a rejection, without the object it may quote."""
-    try:
-        document = json.loads(body)
-    except ValueError:
-        document = {}
-    if not isinstance(document, dict):
-        document = {}
-    details = document.get("details") or {}
-    causes = details.get("causes") or []
-    fields = tuple(str(cause.get("field", "")) for cause in causes if cause.get("field"))
-    reason = str(document.get("reason") or "")
-    return Rejected(
-        status, reason, fields, _sentence(status, reason, fields, str(document.get("message") or ""))
-    )
-
-
-def _sentence(status: int, reason: str, fields: tuple[str, ...], message: str) -> str:
-    named = f" ({', '.join(fields)})" if fields else ""
-    if status == 422:
-        # The message of an invalid object quotes the object.
-        return f"{status} {reason}{named}"
-    return f"{status} {reason}{named}: {' '.join(message.split())[:240]}"
-
-
 def _read_object(status: int, body: bytes, doing: str) -> dict[str, Any]:
     if status == 200:
         found: dict[str, Any] = json.loads(body)
@@ -425,15 +298,3 @@ def _read_object(status: int, body: bytes, doing: str) -> dict[str, Any]:
     if status == 429 or status >= 500:
         raise TemporaryError(f"{doing}: {sentence}")
     raise PermanentError(f"{doing}: {sentence}")
-
-
-def _path(api_version: str, kind: str, namespace: str, name: str | None = None) -> str:
-    for given in (namespace, name or ""):
-        if given in (".", "..") or "/" in given or "%" in given:
-            # The server reads a quoted slash as one: pod `a/log` would be the log of pod a, which is no
-            # object.
-            raise PermanentError(f"{given[:80]!r} is not a valid object name")
-    root = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
-    plural = _PLURALS[kind][1]
-    inside = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
-    return f"{root}{inside}/{plural}" + (f"/{quote(name, safe='')}" if name else "")

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from receiver.demo.alertmanager import SmallAlertmanager
+from receiver.demo.kubelet import Kubelets
 from receiver.demo.kubernetes import ApiServer
 from receiver.demo.prometheus import AlertingRule, PrometheusServer, Target
 from receiver.demo.scenario import Scenario
@@ -29,6 +30,7 @@ class DemoWorld:
     prometheus: PrometheusServer
     alertmanager: SmallAlertmanager
     traffic: Traffic
+    kubelets: Kubelets
     spoiled: bool = False
     released_at: datetime | None = None
 
@@ -73,10 +75,15 @@ async def demo_world(scenario: Scenario, clock: Clock, *, port: int = 0) -> Asyn
     async with api, SmallAlertmanager(clock=clock) as manager:
         traffic = Traffic(scenario, lambda at: world.sick_share(at))
         target = Target(job=scenario.app, instance=f"{scenario.app}:8080", collect=traffic.collect)
+        kubelets = Kubelets(api, scenario.namespace)
+        counting = Target(job="kubelet", instance="nodes:10250", collect=kubelets.collect)
         prometheus = PrometheusServer(
-            clock=clock, targets=[target], rules=_rules(scenario), external_labels={"cluster": CLUSTER}
+            clock=clock,
+            targets=[target, counting],
+            rules=_rules(scenario),
+            external_labels={"cluster": CLUSTER},
         )
-        world = DemoWorld(scenario, api, prometheus, manager, traffic)
+        world = DemoWorld(scenario, api, prometheus, manager, traffic, kubelets)
         now = clock.now()
         prometheus.backfill(now - HISTORY, now, SCRAPE, target)
         prometheus.on_alerts(manager.take)

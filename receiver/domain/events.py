@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from receiver.domain.cutting import excerpt
+from receiver.domain.isolation import Act
 from receiver.domain.occurrences import Ending
 from receiver.domain.plans import ObjectRef, Receipt
 from receiver.domain.severity import Severity
@@ -69,12 +70,134 @@ class EvidenceSealed:
 
 
 @dataclass(frozen=True)
+class IsolationConsidered:
+    """What the policy's sign asks to isolate was looked at; ``left_out`` says what could not be, and why."""
+
+    left_out: tuple[str, ...] = ()
+    event: Literal["IsolationConsidered"] = "IsolationConsidered"
+
+
+@dataclass(frozen=True)
+class IsolationPlanned:
+    """This is to be isolated in this way, once a security lead or a standing approval says yes."""
+
+    isolation_id: str
+    act: Act
+    target: ObjectRef
+    digest: str
+    summary: str
+    notes: tuple[str, ...]
+    undo: str
+    by: str
+    why: str
+    event: Literal["IsolationPlanned"] = "IsolationPlanned"
+
+
+@dataclass(frozen=True)
+class IsolationAsked:
+    """Somebody must say yes: the security lead in the first round, then the deputy too.
+
+    ``why`` tells why no standing approval covers it.
+    """
+
+    isolation_id: str
+    round: int
+    why: str = ""
+    event: Literal["IsolationAsked"] = "IsolationAsked"
+
+
+@dataclass(frozen=True)
+class IsolationApproved:
+    """A person said yes, or a ``standing`` approval covers it; it is carried out at once."""
+
+    isolation_id: str
+    digest: str
+    by: str
+    reason: str = ""
+    standing: bool = False
+    event: Literal["IsolationApproved"] = "IsolationApproved"
+
+
+@dataclass(frozen=True)
+class IsolationDenied:
+    """A person said no."""
+
+    isolation_id: str
+    by: str
+    reason: str
+    event: Literal["IsolationDenied"] = "IsolationDenied"
+
+
+@dataclass(frozen=True)
+class IsolationStarted:
+    """From this commit on the write of this step may have been sent; ``lifting`` takes it back."""
+
+    isolation_id: str
+    step: int
+    intent: str
+    lifting: bool = False
+    event: Literal["IsolationStarted"] = "IsolationStarted"
+
+
+@dataclass(frozen=True)
+class IsolationStepDone:
+    """The write of this step is there: answered, or found."""
+
+    isolation_id: str
+    step: int
+    last: bool
+    how: str
+    lifting: bool = False
+    event: Literal["IsolationStepDone"] = "IsolationStepDone"
+
+
+@dataclass(frozen=True)
+class IsolationFailed:
+    """It could not be isolated in this way; a person must."""
+
+    isolation_id: str
+    reason: str
+    event: Literal["IsolationFailed"] = "IsolationFailed"
+
+
+@dataclass(frozen=True)
+class IsolationHolds:
+    """It was looked at and does what it is for."""
+
+    isolation_id: str
+    sentence: str
+    event: Literal["IsolationHolds"] = "IsolationHolds"
+
+
+@dataclass(frozen=True)
+class IsolationLeaks:
+    """It is there and does not do what it is for, or nobody can tell: a person must look."""
+
+    isolation_id: str
+    sentence: str
+    event: Literal["IsolationLeaks"] = "IsolationLeaks"
+
+
+@dataclass(frozen=True)
+class IsolationStays:
+    """It was to be taken back on release, and could not be; a person must."""
+
+    isolation_id: str
+    reason: str
+    event: Literal["IsolationStays"] = "IsolationStays"
+
+
+@dataclass(frozen=True)
 class ReleaseGiven:
-    """One of the two people who lift a security lock said yes; ``lead`` is whether a security lead did."""
+    """One of the two people who lift a security lock said yes; ``lead`` is whether a security lead did.
+
+    ``undo`` is whether they want what was isolated to be taken back then.
+    """
 
     by: str
     lead: bool
     reason: str
+    undo: bool = False
     event: Literal["ReleaseGiven"] = "ReleaseGiven"
 
 
@@ -560,6 +683,20 @@ class ClosedByHand:
     event: Literal["ClosedByHand"] = "ClosedByHand"
 
 
+# Those that concern one isolation; each names it.
+IsolationEvent = (
+    IsolationPlanned
+    | IsolationAsked
+    | IsolationApproved
+    | IsolationDenied
+    | IsolationStarted
+    | IsolationStepDone
+    | IsolationFailed
+    | IsolationHolds
+    | IsolationLeaks
+    | IsolationStays
+)
+
 # Those that concern one plan; each names it.
 PlanEvent = (
     Planned
@@ -592,6 +729,8 @@ PlanEvent = (
 
 Event = (
     PlanEvent
+    | IsolationEvent
+    | IsolationConsidered
     | Opened
     | TurnedSecurity
     | LockInForce

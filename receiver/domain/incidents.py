@@ -15,6 +15,7 @@ from typing import Any, assert_never
 from pydantic import TypeAdapter
 
 from receiver.domain import events as ev
+from receiver.domain.isolation import STANDING, Isolating, IsolationState
 from receiver.domain.occurrences import Ending
 from receiver.domain.plans import Receipt
 from receiver.domain.severity import Severity
@@ -66,7 +67,6 @@ IN_FLIGHT = frozenset(
         PlanState.UNKNOWN,
     }
 )
-# A plan in one of these is over; another may be looked for.
 # It would be carried out, or carried on, once people say yes.
 WAITING = frozenset(
     {
@@ -77,6 +77,7 @@ WAITING = frozenset(
         PlanState.APPROVED,
     }
 )
+# A plan in one of these is over; another may be looked for.
 OVER = frozenset(
     {
         PlanState.VERIFIED,
@@ -154,13 +155,22 @@ class Lockdown:
     in_force_at: datetime | None = None
     # Whether evidence of these very scopes was sealed, or could not be and that was said.
     captured: bool = False
+    # Whether it was looked for what is to be isolated.
+    considered: bool = False
     # Who said that it may be lifted, each with whether they are a security lead.
     releases: tuple[tuple[str, bool], ...] = ()
+    # Those of them who want what was isolated to be taken back.
+    undo_wanted: tuple[str, ...] = ()
 
     @property
     def may_lift(self) -> bool:
         """Whether two different people said so, one of them a security lead."""
         return len({name for name, _ in self.releases}) >= 2 and any(lead for _, lead in self.releases)
+
+    @property
+    def may_undo(self) -> bool:
+        """Whether everybody who lifts it wants the isolations taken back, too."""
+        return self.may_lift and {name for name, _ in self.releases} <= set(self.undo_wanted)
 
 
 @dataclass(frozen=True)
@@ -201,6 +211,8 @@ class Incident:
     lockdown: Lockdown | None = None
     # What was sealed of it, oldest first; it outlives the lock.
     evidence: tuple[ev.EvidenceSealed, ...] = ()
+    # What was or is to be isolated, oldest first; it outlives the lock as well.
+    isolations: tuple[Isolating, ...] = ()
     last_seq: int = 0
 
     @property
@@ -239,6 +251,23 @@ def apply(incident: Incident, recorded: ev.Recorded) -> Incident:
             return _locked_down(incident, event, at)
         case ev.EvidenceSealed():
             return _captured(incident, event)
+        case ev.IsolationConsidered():
+            lockdown = incident.lockdown
+            considered = None if lockdown is None else replace(lockdown, considered=True)
+            return replace(incident, lockdown=considered)
+        case (
+            ev.IsolationPlanned()
+            | ev.IsolationAsked()
+            | ev.IsolationApproved()
+            | ev.IsolationDenied()
+            | ev.IsolationStarted()
+            | ev.IsolationStepDone()
+            | ev.IsolationFailed()
+            | ev.IsolationHolds()
+            | ev.IsolationLeaks()
+            | ev.IsolationStays()
+        ):
+            return replace(incident, isolations=_isolations(incident.isolations, event, at))
         case ev.AlertFired():
             return _fired(incident, event, at)
         case ev.AlertResolved():
@@ -553,11 +582,85 @@ def _locked_down(
             if lockdown is None:
                 return incident
             releases = (*lockdown.releases, (event.by, event.lead))
-            return replace(incident, lockdown=replace(lockdown, releases=releases))
+            undo = (*lockdown.undo_wanted, event.by) if event.undo else lockdown.undo_wanted
+            return replace(incident, lockdown=replace(lockdown, releases=releases, undo_wanted=undo))
         case ev.SecurityReleased():
-            return replace(incident, lockdown=None)
+            return replace(incident, lockdown=None, isolations=_not_begun(incident.isolations, at))
         case _:
             assert_never(event)
+
+
+def _isolations(
+    known: tuple[Isolating, ...], event: ev.IsolationEvent, at: datetime
+) -> tuple[Isolating, ...]:
+    if isinstance(event, ev.IsolationPlanned):
+        planned = Isolating(
+            id=event.isolation_id,
+            act=event.act,
+            target=event.target,
+            digest=event.digest,
+            state=IsolationState.ASKED,
+            since=at,
+            summary=event.summary,
+            notes=event.notes,
+            undo=event.undo,
+            asked_by=event.by,
+        )
+        return (*known, planned)
+    return tuple(_isolating(one, event, at) if one.id == event.isolation_id else one for one in known)
+
+
+def _isolating(one: Isolating, event: ev.IsolationEvent, at: datetime) -> Isolating:
+    match event:
+        case ev.IsolationPlanned():
+            return one
+        case ev.IsolationAsked():
+            return replace(
+                one, state=IsolationState.ASKED, since=at, round=event.round, standing=False, approved_by=""
+            )
+        case ev.IsolationApproved():
+            return replace(
+                one,
+                state=IsolationState.APPROVED,
+                since=at,
+                approved_by=event.by,
+                approved_at=at,
+                standing=event.standing,
+            )
+        case ev.IsolationDenied():
+            return replace(one, state=IsolationState.DENIED, since=at)
+        case ev.IsolationStarted():
+            state = IsolationState.LIFTING if event.lifting else IsolationState.STARTED
+            return replace(one, state=state, since=at, step=event.step, intent=event.intent)
+        case ev.IsolationStepDone():
+            if event.lifting:
+                return replace(one, state=IsolationState.LIFTED, since=at, intent="")
+            if not event.last:
+                return replace(one, state=IsolationState.APPROVED, since=at, step=event.step + 1, intent="")
+            return replace(one, state=IsolationState.DONE, since=at, intent="", done_at=at)
+        case ev.IsolationFailed():
+            return replace(one, state=IsolationState.FAILED, since=at, sentence=event.reason)
+        case ev.IsolationHolds():
+            return replace(one, state=IsolationState.HOLDS, since=at, sentence=event.sentence)
+        case ev.IsolationLeaks():
+            return replace(one, state=IsolationState.TALKING, since=at, sentence=event.sentence)
+        case ev.IsolationStays():
+            # What it is does not change by that: it stands in the cluster.
+            state = one.state if one.state in STANDING else IsolationState.DONE
+            return replace(one, state=state, since=at, stays=event.reason, intent="")
+        case _:
+            assert_never(event)
+
+
+def _not_begun(known: tuple[Isolating, ...], at: datetime) -> tuple[Isolating, ...]:
+    """What nobody had begun when the lock was lifted is not isolated any more."""
+    waiting = (IsolationState.ASKED, IsolationState.APPROVED)
+    return tuple(
+        replace(one, state=IsolationState.DENIED, since=at, sentence="released before it was carried out")
+        if one.state in waiting
+        else one
+        for one in known
+    )
 
 
 def _captured(incident: Incident, event: ev.EvidenceSealed) -> Incident:

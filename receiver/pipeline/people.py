@@ -30,8 +30,9 @@ from receiver.store.timeline import Locked
 
 # Who may do what beside approving, where a plan's own rule does not say it.
 RESPONDERS = frozenset({"oncall", "sre", "sre-lead", "incident-commander"})
-# The name in Approvers files of who leads security incidents.
+# The names in Approvers files of who leads security incidents, and of who does where no lead answers.
 SECURITY_LEAD = "security-lead"
+SECURITY_DEPUTY = "security-deputy"
 
 
 @dataclass(frozen=True)
@@ -286,9 +287,15 @@ def security_leads(world: World) -> frozenset[str]:
     return frozenset(world.loaded.policies.groups.get(SECURITY_LEAD, (SECURITY_LEAD,)))
 
 
+def security_deputies(world: World) -> frozenset[str]:
+    """The groups behind the approver `security-deputy`, or the group of that name."""
+    return frozenset(world.loaded.policies.groups.get(SECURITY_DEPUTY, (SECURITY_DEPUTY,)))
+
+
 def security_readers(world: World) -> frozenset[str]:
-    """The groups that may read what a security incident is about: its leads, and the approver `security`."""
-    return security_leads(world) | frozenset(world.loaded.policies.groups.get("security", ("security",)))
+    """The groups that may read what it is about: leads, deputies, and the approver `security`."""
+    named = frozenset(world.loaded.policies.groups.get("security", ("security",)))
+    return security_leads(world) | security_deputies(world) | named
 
 
 async def secure(
@@ -337,8 +344,13 @@ async def open_security(
     return await world.store.write(body)
 
 
-async def release(world: World, incident_id: int, who: Identity, *, reason: str) -> Incident:
-    """One person's yes to lifting a security lock: it takes two, one of them a security lead."""
+async def release(
+    world: World, incident_id: int, who: Identity, *, reason: str, undo: bool = False
+) -> Incident:
+    """One person's yes to lifting a security lock: it takes two, one of them a security lead.
+
+    What was isolated is taken back where both want ``undo``, else it stays as it is.
+    """
     if not reason.strip():
         raise Conflict("releasing needs a reason")
 
@@ -354,7 +366,7 @@ async def release(world: World, incident_id: int, who: Identity, *, reason: str)
         lead = bool(security_leads(world) & set(who.groups))
         if not lead and lockdown.releases and not any(lead for _, lead in lockdown.releases):
             raise NotAllowed("one of the two must be a security lead")
-        event = ev.ReleaseGiven(who.name, lead, reason[:2000])
+        event = ev.ReleaseGiven(who.name, lead, reason[:2000], undo=undo)
         return record(world, tx, held, (event,), actor=who.name, due_at=world.clock.now()).incident
 
     return await world.store.write(body)

@@ -24,6 +24,7 @@ from receiver.domain.plans import Plan
 from receiver.pipeline.claim import Claim
 from receiver.pipeline.counters import Counters
 from receiver.pipeline.execution import execute_step, recover_step, undo_step
+from receiver.pipeline.isolating import check_step, consider_step, isolate_step
 from receiver.pipeline.preserving import capture_step
 from receiver.pipeline.proposal import Proposal, look_for_cure, planned, review
 from receiver.pipeline.recording import record
@@ -294,6 +295,12 @@ class Worker:
                 result = await hold_lock_step(world, incident)
             case steps.Capture():
                 result = await capture_step(world, claim)
+            case steps.ConsiderIsolation():
+                result = await consider_step(world, claim)
+            case steps.Isolate():
+                result = await isolate_step(world, claim)
+            case steps.CheckIsolation():
+                result = await check_step(world, claim)
             case Rest() | Record():
                 raise AssertionError("rests and records are handled where they are decided")
         return await self._after(claim, todo, result, moved=claim.incident.last_seq != incident.last_seq)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -12,10 +12,13 @@ from receiver.clients.alertmanager import Alertmanager
 from receiver.clients.cluster import Cluster
 from receiver.clients.database import Databases
 from receiver.clients.endpoints import Endpoints
+from receiver.clients.isolator import IsolatorDoor, NoIsolator
 from receiver.clients.prometheus import Prometheus
 from receiver.domain.clock import Clock
+from receiver.domain.isolation import Act, Isolation
 from receiver.domain.plans import Spec
 from receiver.domain.remediation import Remediation
+from receiver.domain.standing import Standing
 from receiver.evidence.capture import Evidence
 from receiver.policy.model import PolicySet
 from receiver.store.engine import Store
@@ -83,6 +86,10 @@ class Loaded:
     refused: Refused | None = None
 
 
+async def _no_standing() -> Standing | str:
+    return "there is no standing approval"
+
+
 @dataclass(frozen=True)
 class World:
     """The store, the clocks, the outside systems and the policies."""
@@ -102,5 +109,10 @@ class World:
     databases: Databases = field(default_factory=Databases)
     endpoints: Endpoints = field(default_factory=Endpoints)
     evidence: Evidence = field(default_factory=Evidence)
+    # How a security incident is isolated: what each way reads and plans, and the one door that writes it.
+    isolations: Mapping[Act, Isolation] = field(default_factory=dict)
+    isolator: IsolatorDoor = field(default_factory=NoIsolator)
+    # The security lead's yes given in advance as it is now, or why there is none.
+    standing: Callable[[], Awaitable[Standing | str]] = _no_standing
     # Runs forward only: the age of facts is measured by it, never by a clock that may be set.
     steady: Callable[[], float] = time.monotonic

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from receiver.domain.isolation import Act
 from receiver.domain.plans import Risk, UndoWhen
 from receiver.domain.severity import Severity
 from receiver.policy.matching import API_VERSIONS
@@ -169,6 +170,19 @@ _SECURITY = table(
         "What is locked; more where it cannot be told whose the alert is.",
         "namespace",
         words=tuple(scope.value for scope in Scope),
+    ),
+    table(
+        "isolate",
+        "What is isolated then, once a security lead or a standing approval says yes.",
+        Key("act", Form.WORD, "In which way.", needed=True, words=tuple(act.value for act in Act)),
+        Key(
+            "pod",
+            Form.TEXT,
+            "Which pod of the target's namespace; `{{ labels.x }}` looks up a label.",
+            "none",
+        ),
+        Key("node", Form.TEXT, "Which node; without it that of the pod.", "none"),
+        form=Form.LIST,
     ),
     form=Form.LIST,
 )

@@ -9,6 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Literal
 
+from receiver.domain.isolation import Act
 from receiver.domain.plans import ApprovalRule, Ends, Risk, Undo, Verification
 from receiver.domain.severity import Severity
 
@@ -155,12 +156,25 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True)
+class IsolationWish:
+    """What a sign asks to isolate: a pod of the target's namespace, its node, or a node by name.
+
+    ``{{ labels.x }}`` is a look-up, never an engine.
+    """
+
+    act: Act
+    pod: str = ""
+    node: str = ""
+
+
+@dataclass(frozen=True)
 class SecuritySign:
     """What makes an incident of this policy a security incident; without a condition each of them is one."""
 
     sign: str
     when: str | None = None
     scope: Scope = Scope.NAMESPACE
+    isolate: tuple[IsolationWish, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,11 @@ from typing import assert_never
 
 from receiver.domain import events as ev
 from receiver.domain.incidents import WAITING, Incident, Lockdown, PlanProgress, PlanState
+from receiver.domain.isolation import STANDING, IsolationState
 from receiver.domain.plans import Plan, UndoWhen
 from receiver.domain.severity import Severity
 from receiver.policy.approval import approve_by_rule, ask_again_after, asked_in
+from receiver.policy.isolating import next_look, to_ask
 from receiver.policy.verification import Outcome
 
 RECLASSIFY = timedelta(seconds=30)
@@ -107,6 +109,21 @@ class Capture:
     """It is locked and nothing was read of it yet: keep what there is before anybody touches it."""
 
 
+@dataclass(frozen=True)
+class ConsiderIsolation:
+    """It is locked: see what the policy's sign asks to isolate, and who has to say yes."""
+
+
+@dataclass(frozen=True)
+class Isolate:
+    """Carry out the next write of what was approved, or take back what is to be taken back."""
+
+
+@dataclass(frozen=True)
+class CheckIsolation:
+    """See whether what is isolated still talks."""
+
+
 Next = (
     Rest
     | Record
@@ -122,6 +139,9 @@ Next = (
     | CheckQuiet
     | HoldLock
     | Capture
+    | ConsiderIsolation
+    | Isolate
+    | CheckIsolation
 )
 
 
@@ -184,24 +204,58 @@ def _next(
 def _locked_down(
     incident: Incident, lockdown: Lockdown, plan: Plan | None, looked: frozenset[type], now: datetime
 ) -> Next:
-    """A security incident: what waits is cancelled, what is there is kept, what is under way is seen to its
-    end; nothing is begun, nothing resolved.
+    """A security incident: what waits is cancelled, what is there is kept, then isolated; what is under way
+    is seen to its end; nothing else is begun, nothing resolved.
+
+    People are asked before the evidence is read, so that both take their time together.
     """
     progress = incident.plan
     if progress is not None and progress.state in WAITING:
         return Record((cancelled(progress, "it is a security incident: only isolation is allowed"),))
+    if not lockdown.considered and ConsiderIsolation not in looked:
+        return ConsiderIsolation()
+    if asked := to_ask(incident, now):
+        return Record(asked)
     if not lockdown.captured and Capture not in looked:
         return Capture()
+    if (isolating := _isolating(incident, lockdown, looked)) is not None:
+        return isolating
     if progress is not None and plan is not None:
         if progress.state is PlanState.EXECUTED and Settle not in looked:
             return Settle()
         if progress.state is PlanState.WATCHED and Judge not in looked:
             return Judge()
+    due = next_look(incident, now)
     if lockdown.in_force_at is None:
-        return HoldLock() if HoldLock not in looked else Rest(now + LOCK_AGAIN, "for what is under way")
-    if lockdown.may_lift:
+        return (
+            HoldLock()
+            if HoldLock not in looked
+            else Rest(_sooner(due, now + LOCK_AGAIN), "for what is under way")
+        )
+    if lockdown.may_lift and not _to_settle(incident, lockdown):
         return Record((ev.SecurityReleased(tuple(dict.fromkeys(name for name, _ in lockdown.releases))),))
-    return Rest(None, "a security incident: people isolate, preserve and release it")
+    return Rest(due, "a security incident: people isolate, preserve and release it")
+
+
+def _isolating(
+    incident: Incident, lockdown: Lockdown, looked: frozenset[type]
+) -> Isolate | CheckIsolation | None:
+    states = {one.state for one in incident.isolations}
+    approved = IsolationState.APPROVED in states and not lockdown.may_lift
+    if (approved or _to_settle(incident, lockdown)) and Isolate not in looked:
+        return Isolate()
+    if states & {IsolationState.DONE, IsolationState.TALKING} and CheckIsolation not in looked:
+        return CheckIsolation()
+    return None
+
+
+def _to_settle(incident: Incident, lockdown: Lockdown) -> bool:
+    """Whether a write of an isolation may be under way, or one is to be taken back before the release."""
+    return any(
+        one.state in (IsolationState.STARTED, IsolationState.LIFTING)
+        or (lockdown.may_undo and one.state in STANDING and not one.stays)
+        for one in incident.isolations
+    )
 
 
 def _of_plan(

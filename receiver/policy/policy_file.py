@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from receiver.domain.isolation import Act
 from receiver.domain.names import DNS_LABEL, DNS_LABEL_IS
 from receiver.domain.plans import ApprovalRule, Ends, Risk, Spec, Undo, UndoWhen, Verification
 from receiver.domain.redaction import SECRET_NAME
@@ -34,6 +35,7 @@ from receiver.policy.model import (
     GuardRule,
     Guards,
     Handover,
+    IsolationWish,
     LevelRule,
     Match,
     Matcher,
@@ -443,17 +445,42 @@ def _security(draft: _Draft, spec: Fields) -> tuple[SecuritySign, ...]:
     found: list[SecuritySign] = []
 
     def sign(fields: Fields) -> None:
-        fields.known(("sign", "when", "scope"))
+        fields.known(("sign", "when", "scope", "isolate"))
         samples = {**draft.measured, **draft.facts, "labels": TEXTS}
         when = _condition(draft, fields, "when", samples, "query or fact", needed=False)
         if when is not None:
             _not_by_hearsay(draft, fields, when[1].names - {"labels"})
         scope = fields.word("scope", Scope, Scope.NAMESPACE)
-        found.append(
-            SecuritySign(_sentence(fields, "sign", MAX_ITEM), None if when is None else when[0], scope)
-        )
+        condition = None if when is None else when[0]
+        isolate = _isolate(fields)
+        found.append(SecuritySign(_sentence(fields, "sign", MAX_ITEM), condition, scope, isolate))
 
     each(draft.document, spec.items("security"), "security", sign)
+    return tuple(found)
+
+
+def _isolate(sign: Fields) -> tuple[IsolationWish, ...]:
+    found: list[IsolationWish] = []
+
+    def wish(fields: Fields) -> None:
+        fields.known(("act", "pod", "node"))
+        fields.node("act", needed=True, add=f"act: {' or '.join(Act)}")
+        act = fields.word("act", Act, Act.POD_QUARANTINE)
+        pod, node = fields.text("pod") or "", fields.text("node") or ""
+        for key, said in (("pod", pod), ("node", node)):
+            if (where := fields.node(key)) is not None and "{{" in LOOK_UP.sub("", said):
+                fields.document.complain(
+                    where, "only label look-ups are allowed here", "write {{ labels.name }}"
+                )
+        if act is Act.POD_QUARANTINE and node:
+            fields.document.complain(fields.at, "pod.quarantine takes a pod, not a node", "write pod:")
+        elif bool(pod) == bool(node):
+            fields.document.complain(
+                fields.at, f"{act} needs one pod" + ("" if act is Act.POD_QUARANTINE else " or one node")
+            )
+        found.append(IsolationWish(act, pod, node))
+
+    each(sign.document, sign.items("isolate"), f"{sign.what}.isolate", wish)
     return tuple(found)
 
 

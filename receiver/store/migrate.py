@@ -22,7 +22,7 @@ from receiver.domain.errors import PermanentError, Unavailable
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-HEAD = "0005"
+HEAD = "0006"
 _LOCK = 7241002
 UPGRADE_SECONDS = 300.0
 

@@ -281,6 +281,18 @@ security_locks = Table(
     Column("incident_id", Id),
 )
 
+isolations = Table(
+    "isolations",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("incident_id", Id, nullable=False),
+    Column("act", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
 duties = Table(
     "duties",
     metadata,

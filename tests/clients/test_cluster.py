@@ -8,7 +8,7 @@ from contextlib import aclosing
 import pytest
 from ready_pods import ready_pod as a_ready_pod
 
-from receiver.clients import cluster
+from receiver.clients import cluster, wire
 from receiver.demo.kubernetes import ApiServer, RealClock
 from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.plans import ObjectRef
@@ -67,7 +67,7 @@ async def test_a_log_that_cannot_be_had_says_why(ready_pod: ApiServer) -> None:
 async def test_an_answer_that_is_too_large_is_refused_before_it_is_kept(
     ready_pod: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "MAX_ANSWER_BYTES", 300)
+    monkeypatch.setattr(wire, "MAX_ANSWER_BYTES", 300)
     door = await cluster.connect(url=ready_pod.url)
     with pytest.raises(TemporaryError, match="larger than 300 bytes"):
         await door.list_objects("v1", "Pod", "shop")

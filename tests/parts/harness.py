@@ -23,6 +23,7 @@ from receiver.clients import cluster
 from receiver.clients.alertmanager import Alertmanager
 from receiver.clients.database import Databases
 from receiver.clients.endpoints import Endpoints
+from receiver.clients.isolator import Isolator
 from receiver.clients.prometheus import Prometheus
 from receiver.demo.kubernetes import SteppedClock
 from receiver.demo.scenario import Scenario, scenario
@@ -39,6 +40,7 @@ from receiver.policy.model import PolicySet
 from receiver.store import reading, timeline
 from receiver.store.engine import Delivery, Store
 from remediations import registry
+from remediations.isolation import registry as isolations
 
 
 @dataclass
@@ -171,6 +173,8 @@ async def harness(
             databases=databases,
             endpoints=endpoints or Endpoints(),
             evidence=evidence or Evidence(),
+            isolations=isolations.build(door),
+            isolator=Isolator(door.wire),
         )
         yield Harness(clock, demo, world, Worker(world, counters), counters, told)
         await asyncio.sleep(0)

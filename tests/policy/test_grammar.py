@@ -46,7 +46,10 @@ spec:
     db: {probe: postgres-disk, connection: shop}
     page: {probe: status-page, endpoint: openai}
   security:
-    - {sign: a miner runs in it, when: err > 0.9 && rollout.hasEarlier, scope: workload}
+    - sign: a miner runs in it
+      when: err > 0.9 && rollout.hasEarlier
+      scope: workload
+      isolate: [{act: pod.quarantine, pod: "{{ labels.pod }}"}, {act: node.isolate, node: node-1}]
   propose:
     - {remediation: deployment.rollback, why: young, when: rollout.hasEarlier, with: {to: known-good}}
     - remediation: deployment.scale

@@ -7,7 +7,7 @@ from builders import CAROL, alert, notification
 from cures import APP, CURES, NAMESPACE
 from harness import Harness, harness
 
-from receiver.clients import cluster
+from receiver.clients import wire
 from receiver.pipeline import people
 from receiver.store.engine import Store
 
@@ -59,7 +59,7 @@ async def test_while_keda_is_paused_nobody_else_sets_the_replicas(store: Store) 
 async def test_where_keda_is_not_installed_nothing_is_kept_by_it(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(cluster._PLURALS, "ScaledObject", ("keda.sh", "unheardof"))
+    monkeypatch.setitem(wire.PLURALS, "ScaledObject", ("keda.sh", "unheardof"))
     async with harness(store, policies=KEDA.policies()) as h:
         await h.fall_ill()
         await h.deliver(notification(alert(starts_at=h.clock.now())))

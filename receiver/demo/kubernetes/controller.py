@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from receiver.demo.kubernetes import autoscalers, budgets, rollouts
 from receiver.demo.kubernetes.deployments import DeploymentLoop
+from receiver.demo.kubernetes.endpoints import sync as sync_endpoints
 from receiver.demo.kubernetes.hand import MANAGER, Hand
 from receiver.demo.kubernetes.operators import CnpgLoop
 from receiver.demo.kubernetes.registry import Registry
@@ -25,6 +26,7 @@ from receiver.demo.kubernetes.resources import (
     PVCS,
     REPLICASETS,
     SCALED_OBJECTS,
+    SERVICES,
 )
 from receiver.demo.kubernetes.volumes import VolumeLoop
 
@@ -92,6 +94,8 @@ class Controller:
                 for pod in self._store.objects(PODS):
                     self._replica_sets.sync_pod(pod)
                 budgets.sync(self._registry, MANAGER)
+                for service in self._store.objects(SERVICES):
+                    sync_endpoints(self._hand, service)
                 for cluster in self._store.objects(CNPG_CLUSTERS):
                     self.cnpg.sync(cluster)
                 for claim in self._store.objects(PVCS):

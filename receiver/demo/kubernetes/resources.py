@@ -117,6 +117,24 @@ SERVICEACCOUNTS = Resource(
     model="V1ServiceAccount",
     short_names=("sa",),
 )
+SERVICES = Resource(
+    group="",
+    version="v1",
+    plural="services",
+    kind="Service",
+    model="V1Service",
+    short_names=("svc",),
+    categories=("all",),
+    subresources=("status",),
+)
+ENDPOINTSLICES = Resource(
+    group="discovery.k8s.io",
+    version="v1",
+    plural="endpointslices",
+    kind="EndpointSlice",
+    model="V1EndpointSlice",
+    counts_generations=True,
+)
 NETWORKPOLICIES = Resource(
     group="networking.k8s.io",
     version="v1",
@@ -212,6 +230,7 @@ RESOURCES = (
     RESOURCEQUOTAS,
     SECRETS,
     SERVICEACCOUNTS,
+    SERVICES,
     CONTROLLER_REVISIONS,
     DAEMONSETS,
     DEPLOYMENTS,
@@ -221,6 +240,7 @@ RESOURCES = (
     PDBS,
     STORAGECLASSES,
     LEASES,
+    ENDPOINTSLICES,
     NETWORKPOLICIES,
     ROLES,
     ROLEBINDINGS,

@@ -1,0 +1,351 @@
+"""Isolate, by the one door that can: plan and ask, write once under a condition, look whether it still talks.
+
+Nothing of a cure comes here: what is carried out is an `ApprovedIsolation`, through `World.isolator`. Every
+write leads to the same state however often it is sent, so after a lost answer we look, and where it is not
+there the same state is asked for again, from what is there then and under its version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from receiver.clients.answers import Answer, Applied, Rejected, Unanswered
+from receiver.domain import events as ev
+from receiver.domain.approved_isolation import ApprovedIsolation
+from receiver.domain.errors import PermanentError, TemporaryError
+from receiver.domain.isolation import (
+    STANDING,
+    Deny,
+    Held,
+    Hold,
+    Isolating,
+    IsolationPlan,
+    IsolationState,
+    IsolationStep,
+    Relabel,
+    Shun,
+    Wanted,
+    deny_all,
+)
+from receiver.domain.plans import NotApplicable
+from receiver.pipeline.claim import Claim
+from receiver.pipeline.measuring import ONE_STEP, latest, measure
+from receiver.pipeline.recording import record
+from receiver.pipeline.steps import Result
+from receiver.pipeline.world import World
+from receiver.policy import isolating as rules
+from receiver.policy.matching import applicable
+from receiver.store import claims, isolations, switches
+from receiver.store.claims import Fenced
+from receiver.store.engine import pass_gate
+
+log = structlog.get_logger(__name__)
+
+TRY_AGAIN = timedelta(seconds=2)
+# Playbook line 871: contained within five minutes; then a person hears that it is not.
+LATE = timedelta(minutes=5)
+
+
+async def consider_step(world: World, claim: Claim) -> Result:
+    """Plan what the sign asks for, and ask whoever has to say yes; what cannot be planned is told."""
+    incident, now = claim.incident, world.clock.now()
+    lockdown = incident.lockdown
+    assert lockdown is not None
+    wanted, left_out = rules.wishes(applicable(world.loaded.policies, incident, now), lockdown, incident)
+    plans: list[IsolationPlan] = []
+    reasons = list(left_out)
+    for wish in wanted:
+        try:
+            plan = await plan_of(world, incident.id, wish)
+        except (TemporaryError, PermanentError) as error:
+            plan = NotApplicable(f"{wish}: {error}")
+        if isinstance(plan, IsolationPlan):
+            plans.append(plan.asked_for("policy", lockdown.reason))
+        else:
+            reasons.append(plan.reason)
+    standing = await world.standing()
+
+    def body(tx: Connection) -> None:
+        held = claims.reclaim(tx, claim.held)
+        claim.held = held
+        if held.incident.lockdown is None or held.incident.lockdown.since != lockdown.since:
+            # Turned once more, or released meanwhile: look again.
+            return
+        events: list[ev.Event] = []
+        known = {(one.act, one.target.uid) for one in held.incident.isolations}
+        for plan in plans:
+            if (plan.act, plan.target.uid) in known:
+                continue
+            number = isolations.add(tx, plan, at=now)
+            events += [rules.planned(number, plan), rules.first_answer(number, plan, standing, now)]
+        events.append(ev.IsolationConsidered(tuple(reasons)))
+        if reasons:
+            events.append(ev.Escalated("not isolated: " + "; ".join(reasons)))
+        claim.held = record(world, tx, held, events, actor=world.owner, due_at=now)
+
+    await world.store.write(body)
+    return Result()
+
+
+async def plan_of(world: World, incident_id: int, wanted: Wanted) -> IsolationPlan | NotApplicable:
+    """The plan from what is there now. Raises TemporaryError and PermanentError where that is not seen."""
+    isolation = world.isolations.get(wanted.act)
+    if isolation is None:
+        return NotApplicable(f"{wanted}: nothing is isolated from here")
+    return isolation.plan(await isolation.observe(wanted), wanted, incident_id=incident_id)
+
+
+async def isolate_step(world: World, claim: Claim) -> Result:
+    """The next write of the first isolation that can go on; one that cannot holds up no other."""
+    incident = claim.incident
+    released = incident.lockdown is not None and incident.lockdown.may_lift
+    late: list[ev.Event] = []
+    for one in incident.isolations:
+        if one.state is IsolationState.STARTED or (one.state is IsolationState.APPROVED and not released):
+            result = await _forward(world, claim, one)
+        elif one.state is IsolationState.LIFTING or (one.state in STANDING and _is_wanted_back(claim, one)):
+            result = await _back(world, claim, one)
+        else:
+            continue
+        if result.events or claim.incident.last_seq != incident.last_seq:
+            return result
+        late += _late(world, claim, one)
+    return Result(tuple(late), again_at=world.clock.now() + TRY_AGAIN)
+
+
+def _is_wanted_back(claim: Claim, one: Isolating) -> bool:
+    lockdown = claim.incident.lockdown
+    return lockdown is not None and lockdown.may_undo and not one.stays
+
+
+def _late(world: World, claim: Claim, one: Isolating) -> list[ev.Event]:
+    reason = f"{one.id} is not carried out {int(LATE.total_seconds() // 60)} minutes after it was approved"
+    since = one.approved_at or one.since
+    if world.clock.now() - since < LATE or reason in claim.incident.escalated:
+        return []
+    return [ev.Escalated(reason)]
+
+
+async def _forward(world: World, claim: Claim, one: Isolating) -> Result:
+    plan = await _stored(world, one)
+    step = plan.steps[one.step]
+    try:
+        current = await world.cluster.get(step.target)
+        if (how := _is_done(step, current)) is not None:
+            return Result((_done(one, plan, how),))
+        fresh = await plan_of(world, claim.incident.id, plan.wanted)
+    except (TemporaryError, PermanentError) as error:
+        return _later(world, claim, one, str(error))
+    if isinstance(fresh, NotApplicable):
+        return _failed(one, fresh.reason)
+    fresh = fresh.asked_for(plan.asked_by, plan.why)
+    if one.standing and (asked := await _standing_no_more(world, one, fresh)) is not None:
+        return Result((asked,))
+    approved = rules.approved(one, fresh)
+    if approved is None:
+        return _failed(one, f"{plan.target} is another one now than was approved")
+    return await _carry_out(world, claim, approved, fresh.steps[one.step], one, current, lifting=False)
+
+
+async def _standing_no_more(world: World, one: Isolating, plan: IsolationPlan) -> ev.IsolationAsked | None:
+    """A standing approval must cover it at this moment, too: it may have ended or been taken back."""
+    answer = rules.first_answer(one.id, plan, await world.standing(), world.clock.now())
+    return answer if isinstance(answer, ev.IsolationAsked) else None
+
+
+async def _back(world: World, claim: Claim, one: Isolating) -> Result:
+    """Take it back: what we wrote must still stand, else it is left as it is."""
+    plan = await _stored(world, one)
+    isolation = world.isolations[plan.act]
+    lockdown = claim.incident.lockdown
+    assert lockdown is not None
+    try:
+        state = await isolation.observe(plan.wanted)
+        step = isolation.lift(plan, state)
+        current = None if isinstance(step, NotApplicable) else await world.cluster.get(step.target)
+    except (TemporaryError, PermanentError) as error:
+        return _later(world, claim, one, str(error))
+    if isinstance(step, NotApplicable):
+        if one.state is IsolationState.LIFTING:
+            # It was sent, and it is not as we left it any more: that is what lifting does.
+            return Result((ev.IsolationStepDone(one.id, one.step, True, step.reason, lifting=True),))
+        reason = f"{one.id} stays: {step.reason}"
+        return Result((ev.IsolationStays(one.id, step.reason), ev.Escalated(reason)))
+    approved = rules.lifted(one, plan, lockdown)
+    if approved is None:
+        return Result((ev.IsolationStays(one.id, "it is another one now than was isolated"),))
+    return await _carry_out(world, claim, approved, step, one, current, lifting=True)
+
+
+async def _carry_out(
+    world: World,
+    claim: Claim,
+    approved: ApprovedIsolation,
+    step: IsolationStep,
+    one: Isolating,
+    current: Mapping[str, Any] | None,
+    *,
+    lifting: bool,
+) -> Result:
+    intent = str(uuid.uuid4())
+    opened = await world.store.write(
+        lambda tx: _begin(tx, world, claim, approved, one, intent=intent, lifting=lifting)
+    )
+    if opened is not None:
+        return _later(world, claim, one, opened)
+    if not claim.may_send():
+        raise Fenced(f"incident {claim.incident.id}: too little is left of the lease to send")
+    log.info(
+        "isolating",
+        event_code="isolation_sent",
+        incident=claim.incident.id,
+        isolation=one.id,
+        target=str(step.target),
+        intent=intent,
+    )
+    claim.counters.writes["isolating"] += 1
+    answer = await world.isolator.carry_out(step, current, intent=intent)
+    return await asyncio.shield(_note(world, claim, approved.plan, step, one, answer, lifting=lifting))
+
+
+def _begin(
+    tx: Connection,
+    world: World,
+    claim: Claim,
+    approved: ApprovedIsolation,
+    one: Isolating,
+    *,
+    intent: str,
+    lifting: bool,
+) -> str | None:
+    """In one transaction: it is still locked and approved, nobody pulled the switch.
+
+    Why not, where it may not be.
+    """
+    pass_gate(tx)
+    held = claims.reclaim(tx, claim.held)
+    claim.held = held
+    if held.incident.lockdown is None:
+        return "it is no security incident any more"
+    if paused := switches.paused(tx):
+        return f"paused: {'; '.join(paused)}"
+    now = next((each for each in held.incident.isolations if each.id == one.id), None)
+    if now is None or now.state is not one.state:
+        return "somebody decided otherwise"
+    if not lifting:
+        isolations.keep(tx, one.id, approved.plan)
+    started = ev.IsolationStarted(one.id, one.step, intent, lifting=lifting)
+    claim.held = record(world, tx, held, [started], actor=world.owner, due_at=world.clock.now())
+    return None
+
+
+async def _note(
+    world: World,
+    claim: Claim,
+    plan: IsolationPlan,
+    step: IsolationStep,
+    one: Isolating,
+    answer: Answer,
+    *,
+    lifting: bool,
+) -> Result:
+    match answer:
+        case Applied() if lifting:
+            return Result((ev.IsolationStepDone(one.id, one.step, True, "answered", lifting=True),))
+        case Applied():
+            return Result((_done(one, plan, "answered"),))
+        case Unanswered(sentence=sentence):
+            return _later(world, claim, one, sentence)
+        case Rejected() if answer.status in (409, 429):
+            # Somebody else wrote in between, or it is there already: look, and go on from there.
+            return _later(world, claim, one, answer.sentence)
+        case Rejected() if lifting:
+            reason = f"{one.id} stays: {answer.sentence}"
+            return Result((ev.IsolationStays(one.id, answer.sentence), ev.Escalated(reason)))
+        case Rejected():
+            return _failed(one, answer.sentence)
+
+
+async def check_step(world: World, claim: Claim) -> Result:
+    """Look at everything that is isolated and was not seen to hold."""
+    now = world.clock.now()
+    events: list[ev.Event] = []
+    soonest = now + rules.LEAKING_EVERY
+    for one in claim.incident.isolations:
+        if one.state not in (IsolationState.DONE, IsolationState.TALKING):
+            continue
+        plan = await _stored(world, one)
+        isolation = world.isolations[plan.act]
+        try:
+            state = await isolation.observe(plan.wanted)
+        except (TemporaryError, PermanentError) as error:
+            held = Held(Hold.CANNOT_TELL, str(error))
+        else:
+            held = isolation.judge(plan, state, await _traffic(world, isolation.traffic(plan), now))
+        if held.hold is Hold.HOLDS:
+            events.append(ev.IsolationHolds(one.id, held.sentence))
+        elif one.state is IsolationState.DONE and now - (one.done_at or now) < rules.QUIET_WITHIN:
+            soonest = min(soonest, now + rules.LOOK_EVERY)
+        elif one.state is IsolationState.DONE:
+            events += [
+                ev.IsolationLeaks(one.id, held.sentence),
+                ev.Escalated(f"{one.id} is not known to hold: {held.sentence}"),
+            ]
+    return Result(tuple(events), again_at=soonest)
+
+
+async def _traffic(world: World, query: str | None, now: datetime) -> float | None:
+    """The bytes per second that the query finds; None where nobody measures them."""
+    if query is None:
+        return None
+    measured = await measure(world.prometheus, {"sent": query}, start=now, end=now, step=ONE_STEP)
+    return latest(measured, now).get("sent")
+
+
+def _is_done(step: IsolationStep, current: Mapping[str, Any] | None) -> str | None:
+    """How it is known that this step's state is there; None where it is not."""
+    if current is None:
+        return None
+    match step:
+        case Deny():
+            return "it was there" if current.get("spec") == deny_all() else None
+        case Relabel():
+            same = current["metadata"]["uid"] == step.target.uid
+            return "found" if same and current["metadata"].get("labels") == step.after else None
+        case Shun():
+            same = current["metadata"]["uid"] == step.target.uid
+            there = current["spec"].get("taints") or []
+            wanted = step.taints[-1]
+            is_there = any(all(one.get(key) == value for key, value in wanted.items()) for one in there)
+            return "found" if same and current["spec"].get("unschedulable") and is_there else None
+
+
+def _done(one: Isolating, plan: IsolationPlan, how: str) -> ev.IsolationStepDone:
+    return ev.IsolationStepDone(one.id, one.step, one.step + 1 == len(plan.steps), how)
+
+
+def _failed(one: Isolating, reason: str) -> Result:
+    words = f"{one.id} was not isolated: {reason}"
+    return Result((ev.IsolationFailed(one.id, reason), ev.Escalated(words)))
+
+
+def _later(world: World, claim: Claim, one: Isolating, why: str) -> Result:
+    log.warning(
+        "an isolation waits",
+        event_code="isolation_waits",
+        incident=claim.incident.id,
+        isolation=one.id,
+        why=why,
+    )
+    return Result((), again_at=world.clock.now() + TRY_AGAIN)
+
+
+async def _stored(world: World, one: Isolating) -> IsolationPlan:
+    return await world.store.read(lambda tx: isolations.load(tx, one.id))

@@ -1,0 +1,58 @@
+"""The plans of isolations, by number: what their events are too small for."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, insert, select, update
+
+from receiver.domain.errors import NotFound
+from receiver.domain.isolation import IsolationPlan
+from receiver.store.schema import isolations
+from receiver.store.timeline import seconds
+
+_PLAN: TypeAdapter[IsolationPlan] = TypeAdapter(IsolationPlan)
+
+
+def add(tx: Connection, plan: IsolationPlan, *, at: datetime) -> str:
+    """Number the plan and keep it."""
+    row = tx.execute(
+        insert(isolations).returning(isolations.c.id),
+        {
+            "incident_id": plan.incident_id,
+            "act": plan.act.value,
+            "target": plan.target.key,
+            "digest": plan.digest,
+            "body": _PLAN.dump_json(plan).decode(),
+            "created_at": seconds(at),
+        },
+    ).one()
+    return f"S-{row.id}"
+
+
+def load(tx: Connection, isolation_id: str) -> IsolationPlan:
+    """The plan of that number. Raises NotFound."""
+    body = tx.execute(
+        select(isolations.c.body).where(isolations.c.id == number_of(isolation_id))
+    ).scalar_one_or_none()
+    if body is None:
+        raise NotFound(f"there is no isolation {isolation_id}")
+    return _PLAN.validate_json(body)
+
+
+def keep(tx: Connection, isolation_id: str, plan: IsolationPlan) -> None:
+    """The same plan with what is there now, as the write that follows will find it."""
+    tx.execute(
+        update(isolations)
+        .where(isolations.c.id == number_of(isolation_id))
+        .values(body=_PLAN.dump_json(plan).decode())
+    )
+
+
+def number_of(isolation_id: str) -> int:
+    """The row of ``S-17``. Raises NotFound for anything else."""
+    prefix, _, number = isolation_id.partition("-")
+    if prefix.upper() != "S" or not number.isdigit() or len(number) > 15:
+        raise NotFound(f"there is no isolation {isolation_id!r}; they are named like S-17")
+    return int(number)
