@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from builders import CAROL, MALLORY, alert, labels, notification, policies, policy
@@ -265,7 +265,7 @@ async def test_another_pod_of_that_name_is_not_what_was_approved(store: Store) -
 @pytest.mark.parametrize("kind", ["drop", "lose-answer"])
 @pytest.mark.parametrize(("method", "path"), [("POST", "networkpolicies$"), ("PATCH", "/pods/")])
 async def test_a_lost_answer_is_looked_at_and_leads_to_the_same_state(
-    store: Store, kind: str, method: str, path: str
+    store: Store, kind: Literal["drop", "lose-answer"], method: str, path: str
 ) -> None:
     async with mined(store) as h:
         name = await seen(h)
