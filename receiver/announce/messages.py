@@ -72,6 +72,10 @@ def _said_of_restricted(event: ev.Event) -> tuple[str, bool, str | None, str | N
             return "a security lead is needed; those with the right see what it is about", True, None, None
         case ev.Escalated() | ev.EffectUnknown():
             return "a person is needed", True, None, None
+        case ev.IsolationAsked():
+            who = "a security lead" if event.round == 1 else "a security lead or a deputy"
+            text = f"{event.isolation_id} waits for {who}. stanch approve {event.isolation_id}"
+            return text, True, event.isolation_id, None
         case ev.EvidenceSealed() if not event.manifest:
             return "no evidence could be kept: keep it by hand before anything is touched", False, None, None
         case ev.ReleaseGiven():

@@ -1,4 +1,4 @@
-"""`stanch approve` and `stanch deny`: a person's answer to exactly the plan that was shown."""
+"""`stanch approve` and `stanch deny`: a person's answer to exactly what was shown, a plan or an isolation."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import typer
 
 from receiver.cli.options import (
     DEFAULT_URL,
+    Answerable,
     As,
     OptionalReason,
     Output,
-    PlanId,
     Reason,
     TokenFile,
     Url,
@@ -25,12 +25,13 @@ APPROVE_EXAMPLES = examples(
     "stanch approve P-17",
     'stanch approve P-17 --reason "the diff is right"',
     "stanch approve P-17 --no-prompt --digest 4f1c0a9be277",
+    'stanch approve S-3 --reason "cut it off"',
 )
 DENY_EXAMPLES = examples('stanch deny P-17 --reason "the old release has the leak"')
 
 
 def approve(
-    plan: PlanId,
+    plan: Answerable,
     reason: OptionalReason = None,
     digest: Annotated[
         str | None,
@@ -56,10 +57,11 @@ def approve(
     from receiver.terminal import cards, screen
 
     service = connect(url, token_file)
-    found = service.get(f"/plans/{plan}")
+    where = _where(plan)
+    found = service.get(where)
     shown = _digest(found, plan, digest)
     console = screen.err() if output is Output.JSON else screen.out()
-    console.print(cards.plan_card(found))
+    console.print(cards.isolation_card(found) if _isolates(plan) else cards.plan_card(found))
     if not no_prompt and not screen.on_terminal():
         raise Failure("nobody can be asked here: add --no-prompt to approve what is shown", code=USAGE)
     if not no_prompt:
@@ -67,9 +69,12 @@ def approve(
             reason = screen.ask("Reason: ") or None
         if not screen.confirmed(f"Approve {plan}?"):
             raise Failure(f"{plan} is not approved; nothing was sent", code=NOT_WELL)
-    answered = service.post(f"/plans/{plan}/approve", {"digest": shown, "reason": reason or ""})
+    answered = service.post(f"{where}/approve", {"digest": shown, "reason": reason or ""})
     if output is Output.JSON:
         return screen.print_json(answered)
+    if _isolates(plan):
+        screen.out().print(screen.plain(f"{plan} is approved; it is carried out at once"))
+        return None
     given, needed = answered.get("approvals"), answered.get("needed")
     told = screen.plain(f"{plan}: {given} of {needed} said yes; it is ").append_text(
         screen.state(answered.get("state"))
@@ -79,7 +84,7 @@ def approve(
 
 
 def deny(
-    plan: PlanId,
+    plan: Answerable,
     reason: Reason,
     url: Url = DEFAULT_URL,
     token_file: TokenFile = None,
@@ -89,11 +94,19 @@ def deny(
     from receiver.cli.client import connect
     from receiver.terminal import screen
 
-    answered = connect(url, token_file).post(f"/plans/{plan}/deny", {"reason": reason})
+    answered = connect(url, token_file).post(f"{_where(plan)}/deny", {"reason": reason})
     if output is Output.JSON:
         return screen.print_json(answered)
     screen.out().print(screen.plain(f"{plan} is denied"))
     return None
+
+
+def _isolates(name: str) -> bool:
+    return name.startswith("S-")
+
+
+def _where(name: str) -> str:
+    return f"/isolations/{name}" if _isolates(name) else f"/plans/{name}"
 
 
 def _digest(plan: dict[str, Any], name: str, wanted: str | None) -> str:

@@ -195,17 +195,81 @@ def secure(
     _tell(incident, "secure", reason, told, Call(url, token_file, output), scopes=scope or [])
 
 
-@app.command(epilog=examples('stanch incidents release 17 --reason "rebuilt from clean images"'))
+@app.command(
+    epilog=examples(
+        'stanch incidents isolate 17 --pod shop/api-7c9d-x2x --reason "a miner runs in it"',
+        'stanch incidents isolate 17 --node node-3 --reason "its kubelet was used"',
+        'stanch incidents isolate 17 --node-of shop/api-7c9d-x2x --reason "it escaped to its node"',
+    )
+)
+def isolate(
+    incident: IncidentId,
+    reason: Reason,
+    pod: Annotated[
+        str | None,
+        typer.Option(
+            "--pod", help="Cut this pod off: NAMESPACE/NAME. It goes on running.", show_default=False
+        ),
+    ] = None,
+    node: Annotated[
+        str | None, typer.Option("--node", help="Let no new pod onto this node.", show_default=False)
+    ] = None,
+    node_of: Annotated[
+        str | None,
+        typer.Option(
+            "--node-of", help="The same for the node of this pod: NAMESPACE/NAME.", show_default=False
+        ),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    output: As = Output.TEXT,
+) -> None:
+    """Ask for a pod or a node to be isolated; a security lead says yes with `stanch approve`."""
+    from receiver.cli.client import connect
+    from receiver.terminal import screen
+
+    if sum(one is not None for one in (pod, node, node_of)) != 1:
+        raise typer.BadParameter("name one of --pod, --node and --node-of")
+    body: dict[str, str] = {"reason": reason, "act": "node.isolate"}
+    if node is not None:
+        body["node"] = node
+    else:
+        namespace, _, name = (pod or node_of or "").partition("/")
+        if not namespace or not name:
+            raise typer.BadParameter("write NAMESPACE/NAME", param_hint="--pod" if pod else "--node-of")
+        body |= {"namespace": namespace, "pod": name}
+        if pod is not None:
+            body["act"] = "pod.quarantine"
+    found = connect(url, token_file).post(f"/incidents/{incident}/isolate", body)
+    if output is Output.JSON:
+        return screen.print_json(found)
+    screen.out().print(screen.plain(f"asked for in incident {incident}: stanch incidents show {incident}"))
+    return None
+
+
+@app.command(
+    epilog=examples(
+        'stanch incidents release 17 --reason "rebuilt from clean images"',
+        'stanch incidents release 17 --undo-isolation --reason "a false alarm"',
+    )
+)
 def release(
     incident: IncidentId,
     reason: Reason,
+    undo_isolation: Annotated[
+        bool,
+        typer.Option(
+            "--undo-isolation", help="Take back what was isolated, if the other person says so as well."
+        ),
+    ] = False,
     url: Url = DEFAULT_URL,
     token_file: TokenFile = None,
     output: As = Output.TEXT,
 ) -> None:
     """Say that a security lock may be lifted; it takes two people, one of them a security lead."""
     told = f"you would release incident {incident}; it takes two, one of them a security lead"
-    _tell(incident, "release", reason, told, Call(url, token_file, output))
+    call = Call(url, token_file, output)
+    _tell(incident, "release", reason, told, call, undo_isolation=undo_isolation)
 
 
 @app.command(epilog=examples('stanch incidents severity 17 P2 --reason "one region only"'))

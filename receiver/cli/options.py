@@ -33,6 +33,12 @@ def _plan(text: str) -> str:
     return text.upper()
 
 
+def _plan_or_isolation(text: str) -> str:
+    if not re.fullmatch(r"[PpSs]-[0-9]{1,15}", text):
+        raise typer.BadParameter(f"{text!r} is neither a plan, like P-17, nor an isolation, like S-17")
+    return text.upper()
+
+
 def _reason(text: str | None) -> str | None:
     if text is not None and not text.strip():
         raise typer.BadParameter("it is empty")
@@ -54,6 +60,12 @@ TokenFile = Annotated[
     ),
 ]
 PlanId = Annotated[str, typer.Argument(metavar="PLAN", help="A plan, like P-17.", callback=_plan)]
+Answerable = Annotated[
+    str,
+    typer.Argument(
+        metavar="PLAN", help="A plan, like P-17, or an isolation, like S-3.", callback=_plan_or_isolation
+    ),
+]
 IncidentId = Annotated[int, typer.Argument(metavar="ID", help="An incident's number.", min=1)]
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it is recorded.", callback=_reason)]
 OptionalReason = Annotated[

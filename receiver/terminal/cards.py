@@ -71,6 +71,38 @@ def plan_card(plan: Document) -> RenderableType:
     return _panel(grid, title)
 
 
+def isolation_card(isolation: Document) -> RenderableType:
+    """Everything that a security lead must see before the yes."""
+    grid = _grid()
+    _row(grid, "what", plain(isolation.get("what"), "bold"))
+    _row(grid, "target", plain(isolation.get("target")))
+    _row(grid, "why", plain(isolation.get("why"), lines=True))
+    _row(grid, "change", diff("\n".join(str(line) for line in _list(isolation.get("change")))))
+    for note in _list(isolation.get("notes")):
+        _row(grid, "note", plain(note, "yellow", lines=True))
+    _row(grid, "undo", plain(isolation.get("undo"), lines=True))
+    _row(grid, "asked by", plain(isolation.get("asked_by")))
+    if isolation.get("approved_by"):
+        _row(grid, "approved by", plain(isolation.get("approved_by")))
+    if isolation.get("sentence"):
+        _row(grid, "seen", plain(isolation.get("sentence"), lines=True))
+    _row(grid, "digest", plain(isolation.get("digest"), "dim"))
+    title = Text.assemble(
+        (clean(isolation.get("id", "?")), "bold"),
+        f" · {clean(isolation.get('act', '?'))} · incident {clean(isolation.get('incident', '?'))} · ",
+        state(isolation.get("state")),
+    )
+    return _panel(grid, title)
+
+
+def _isolation(one: Document) -> Text:
+    told = Text.assemble(
+        (clean(one.get("id")), "bold"), f" {clean(one.get('act'))} {clean(one.get('target'))}: "
+    )
+    told.append_text(state(one.get("state")))
+    return told.append(f" · {clean(one['sentence'])}") if one.get("sentence") else told
+
+
 def diff(text: object) -> Text:
     """A diff with what comes in green and what goes in red; the signs say it without colour."""
     shown = Text()
@@ -117,6 +149,8 @@ def incident_card(incident: Document) -> RenderableType:
     for sealed in _list(incident.get("evidence")):
         _row(grid, "evidence", plain(evidence_words(_map(sealed)), "bold"))
         _rows(grid, "not there", [plain(one, "yellow") for one in _list(_map(sealed).get("gaps"))])
+    for one in _list(incident.get("isolations")):
+        _row(grid, "isolation", _isolation(_map(one)))
     for reason in _list(incident.get("escalated")):
         _row(grid, "a person is needed", plain(reason, "magenta"))
     for number, item in enumerate(_list(incident.get("handover")), start=1):

@@ -149,13 +149,46 @@ def _evidence_sealed(event: Event) -> str:
     return evidence_words(event) + (f"; not there: {gaps}" if gaps else "")
 
 
+def _isolation_asked(event: Event) -> str:
+    who = "a security lead" if event.get("round", 1) == 1 else "a security lead or a deputy"
+    why = f" ({event['why']})" if event.get("why") else ""
+    return f"{event.get('isolation_id')} waits for {who}{why}"
+
+
+def _isolation_step(event: Event) -> str:
+    if event.get("lifting"):
+        return f"{event.get('isolation_id')} was taken back"
+    more = "" if event.get("last", True) else "; more steps follow"
+    return (
+        f"{event.get('isolation_id')}: step {event.get('step', 0) + 1} is in place ({event.get('how')}){more}"
+    )
+
+
 _WORDS: Mapping[str, Callable[[Event], str]] = {
     "Opened": lambda e: str(e.get("title", "")),
     "TurnedSecurity": _turned_security,
     "EvidenceSealed": _evidence_sealed,
+    "IsolationConsidered": lambda e: (
+        f"not isolated: {_joined(e.get('left_out'), '; ')}" if e.get("left_out") else "looked what to isolate"
+    ),
+    "IsolationPlanned": lambda e: f"{e.get('isolation_id')}: {e.get('summary')}",
+    "IsolationAsked": _isolation_asked,
+    "IsolationApproved": lambda e: (
+        f"{e.get('isolation_id')} by {e.get('by')}. {e.get('reason') or ''}".strip()
+    ),
+    "IsolationDenied": lambda e: f"{e.get('isolation_id')} by {e.get('by')}: {e.get('reason')}",
+    "IsolationStarted": lambda e: (
+        f"{e.get('isolation_id')} {'is taken back' if e.get('lifting') else 'begins'}"
+    ),
+    "IsolationStepDone": _isolation_step,
+    "IsolationFailed": lambda e: f"{e.get('isolation_id')} failed: {e.get('reason')}",
+    "IsolationHolds": lambda e: f"{e.get('isolation_id')} holds: {e.get('sentence')}",
+    "IsolationLeaks": lambda e: f"{e.get('isolation_id')} is not known to hold: {e.get('sentence')}",
+    "IsolationStays": lambda e: f"{e.get('isolation_id')} stays: {e.get('reason')}",
     "LockInForce": lambda _: "nothing of ours is under way any more where it locks",
     "ReleaseGiven": lambda e: (
-        f"{e.get('by')}{' (security lead)' if e.get('lead') else ''} would release it: {e.get('reason')}"
+        f"{e.get('by')}{' (security lead)' if e.get('lead') else ''} would release it"
+        f"{' and take back what is isolated' if e.get('undo') else ''}: {e.get('reason')}"
     ),
     "SecurityReleased": lambda e: f"the lock is lifted, say {_joined(e.get('by'), ' and ')}",
     "AlertFired": _alert,

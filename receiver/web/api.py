@@ -12,15 +12,15 @@ from typing import Annotated, Any
 
 import structlog
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from receiver.domain.errors import Conflict, NotAllowed, NotFound, PermanentError, TemporaryError, Unavailable
-from receiver.domain.incidents import Incident
 from receiver.domain.severity import Severity
 from receiver.pipeline import people
 from receiver.store import audit, effects, intake, reading, statistics, timeline
 from receiver.web import restricted
 from receiver.web.keys import IDENTITY, PEOPLE, WORLD
+from receiver.web.requests import Decision, Reason, incident_number, json_body
 from receiver.web.views import plan_view, policies_view, recorded_view, tally_view
 
 log = structlog.get_logger(__name__)
@@ -28,7 +28,6 @@ log = structlog.get_logger(__name__)
 OPEN = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 MAX_PAGE = 200
 MAX_DAYS = 3650
-MAX_BODY_BYTES = 64 * 1024
 
 _STATUS: dict[type[Exception], int] = {
     NotFound: 404,
@@ -38,25 +37,6 @@ _STATUS: dict[type[Exception], int] = {
     TemporaryError: 503,
     PermanentError: 502,
 }
-
-
-class Decision(BaseModel):
-    """Body of an approval."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    reason: str = Field("", max_length=2000)
-    digest: str | None = Field(
-        None, max_length=64, description="approve exactly this plan; 409 if it is another now"
-    )
-
-
-class Reason(BaseModel):
-    """Body of everything that needs a reason."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    reason: str = Field(max_length=4000)
 
 
 class Settlement(Reason):
@@ -81,6 +61,14 @@ class Securing(Reason):
         default_factory=list,
         max_length=50,
         description="cluster, namespace/N, node/N or Kind/NAMESPACE/N; the alerts' namespaces where empty",
+    )
+
+
+class Releasing(Reason):
+    """Body of one of the two yeses that lift a security lock."""
+
+    undo_isolation: bool = Field(
+        False, description="take back what was isolated, where both people who release it want that"
     )
 
 
@@ -171,14 +159,14 @@ async def list_incidents(request: web.Request) -> web.Response:
 
 async def show_incident(request: web.Request) -> web.Response:
     """`GET /api/v1/incidents/{id}`."""
-    number = _number(request)
+    number = incident_number(request)
     found = await request.app[WORLD].store.read(lambda tx: timeline.load(tx, number))
-    return await _incident(request, found)
+    return await restricted.incident_answer(request, found)
 
 
 async def show_timeline(request: web.Request) -> web.Response:
     """`GET /api/v1/incidents/{id}/timeline`, with ``after=SEQ``."""
-    number = _number(request)
+    number = incident_number(request)
     after = _integer(request, "after", 0)
     await restricted.must_see(request, number)
 
@@ -247,7 +235,7 @@ async def show_plan(request: web.Request) -> web.Response:
 
 async def approve(request: web.Request) -> web.Response:
     """`POST /api/v1/plans/{id}/approve`."""
-    body = Decision.model_validate(await _json(request))
+    body = Decision.model_validate(await json_body(request))
     answered = await people.approve_plan(
         request.app[WORLD],
         request.match_info["id"],
@@ -260,7 +248,7 @@ async def approve(request: web.Request) -> web.Response:
 
 async def deny(request: web.Request) -> web.Response:
     """`POST /api/v1/plans/{id}/deny`."""
-    body = Reason.model_validate(await _json(request))
+    body = Reason.model_validate(await json_body(request))
     answered = await people.deny_plan(
         request.app[WORLD], request.match_info["id"], request[IDENTITY], reason=body.reason
     )
@@ -277,8 +265,8 @@ async def show_target(request: web.Request) -> web.Response:
 
 async def settle(request: web.Request) -> web.Response:
     """`POST /api/v1/plans/{id}/settle`."""
-    body = Settlement.model_validate(await _json(request))
-    return await _incident(
+    body = Settlement.model_validate(await json_body(request))
+    return await restricted.incident_answer(
         request,
         await people.settle_effect(
             request.app[WORLD],
@@ -301,8 +289,8 @@ async def keep(request: web.Request) -> web.Response:
 
 
 async def _undo(request: web.Request, *, undo_it: bool) -> web.Response:
-    body = Reason.model_validate(await _json(request))
-    return await _incident(
+    body = Reason.model_validate(await json_body(request))
+    return await restricted.incident_answer(
         request,
         await people.decide_undo(
             request.app[WORLD], request.match_info["id"], request[IDENTITY], undo=undo_it, reason=body.reason
@@ -312,27 +300,28 @@ async def _undo(request: web.Request, *, undo_it: bool) -> web.Response:
 
 async def acknowledge(request: web.Request) -> web.Response:
     """`POST /api/v1/incidents/{id}/ack`."""
-    return await _incident(
-        request, await people.acknowledge(request.app[WORLD], _number(request), request[IDENTITY])
+    return await restricted.incident_answer(
+        request, await people.acknowledge(request.app[WORLD], incident_number(request), request[IDENTITY])
     )
 
 
 async def note(request: web.Request) -> web.Response:
     """`POST /api/v1/incidents/{id}/note`."""
-    body = Reason.model_validate(await _json(request))
-    return await _incident(
-        request, await people.note(request.app[WORLD], _number(request), request[IDENTITY], text=body.reason)
+    body = Reason.model_validate(await json_body(request))
+    return await restricted.incident_answer(
+        request,
+        await people.note(request.app[WORLD], incident_number(request), request[IDENTITY], text=body.reason),
     )
 
 
 async def set_severity(request: web.Request) -> web.Response:
     """`POST /api/v1/incidents/{id}/severity`."""
-    body = NewSeverity.model_validate(await _json(request))
-    return await _incident(
+    body = NewSeverity.model_validate(await json_body(request))
+    return await restricted.incident_answer(
         request,
         await people.set_severity(
             request.app[WORLD],
-            _number(request),
+            incident_number(request),
             request[IDENTITY],
             severity=body.severity,
             reason=body.reason,
@@ -342,9 +331,9 @@ async def set_severity(request: web.Request) -> web.Response:
 
 async def create_incident(request: web.Request) -> web.Response:
     """`POST /api/v1/incidents`: a security incident that no alert tells of."""
-    body = NewIncident.model_validate(await _json(request))
+    body = NewIncident.model_validate(await json_body(request))
     world = request.app[WORLD]
-    return await _incident(
+    return await restricted.incident_answer(
         request,
         await people.open_security(
             world, request[IDENTITY], title=body.title, reason=body.reason, scopes=tuple(body.scopes)
@@ -354,9 +343,9 @@ async def create_incident(request: web.Request) -> web.Response:
 
 async def secure(request: web.Request) -> web.Response:
     """`POST /api/v1/incidents/{id}/secure`."""
-    body = Securing.model_validate(await _json(request))
-    world, number = request.app[WORLD], _number(request)
-    return await _incident(
+    body = Securing.model_validate(await json_body(request))
+    world, number = request.app[WORLD], incident_number(request)
+    return await restricted.incident_answer(
         request,
         await people.secure(world, number, request[IDENTITY], reason=body.reason, scopes=tuple(body.scopes)),
     )
@@ -364,19 +353,27 @@ async def secure(request: web.Request) -> web.Response:
 
 async def release(request: web.Request) -> web.Response:
     """`POST /api/v1/incidents/{id}/release`."""
-    body = Reason.model_validate(await _json(request))
-    return await _incident(
+    body = Releasing.model_validate(await json_body(request))
+    return await restricted.incident_answer(
         request,
-        await people.release(request.app[WORLD], _number(request), request[IDENTITY], reason=body.reason),
+        await people.release(
+            request.app[WORLD],
+            incident_number(request),
+            request[IDENTITY],
+            reason=body.reason,
+            undo=body.undo_isolation,
+        ),
     )
 
 
 async def close(request: web.Request) -> web.Response:
     """`POST /api/v1/incidents/{id}/close`."""
-    body = Reason.model_validate(await _json(request))
-    return await _incident(
+    body = Reason.model_validate(await json_body(request))
+    return await restricted.incident_answer(
         request,
-        await people.close(request.app[WORLD], _number(request), request[IDENTITY], cause=body.reason),
+        await people.close(
+            request.app[WORLD], incident_number(request), request[IDENTITY], cause=body.reason
+        ),
     )
 
 
@@ -391,7 +388,7 @@ async def resume(request: web.Request) -> web.Response:
 
 
 async def _pause(request: web.Request, *, on: bool) -> web.Response:
-    body = Pause.model_validate(await _json(request))
+    body = Pause.model_validate(await json_body(request))
     left = await people.set_pause(
         request.app[WORLD], request[IDENTITY], on=on, policy=body.policy, reason=body.reason
     )
@@ -432,26 +429,10 @@ def _answered(answered: people.Answered) -> web.Response:
     )
 
 
-async def _incident(request: web.Request, found: Incident) -> web.Response:
-    return web.json_response(restricted.incident_shown(found, await restricted.hidden(request)))
-
-
 def _items(items: list[dict[str, Any]], next_cursor: int | None) -> web.Response:
     return web.json_response(
         {"items": items, "next_cursor": None if next_cursor is None else str(next_cursor)}
     )
-
-
-async def _json(request: web.Request) -> Any:
-    body = bytearray()
-    async for chunk in request.content.iter_chunked(MAX_BODY_BYTES):
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, len(body))
-    try:
-        return json.loads(body or b"{}")
-    except ValueError:
-        raise web.HTTPBadRequest(reason="the body is not JSON") from None
 
 
 def _page(request: web.Request) -> tuple[int | None, int]:
@@ -466,11 +447,4 @@ def _integer(request: web.Request, name: str, default: int) -> int:
         return default
     if not text.isdigit() or len(text) > 15:
         raise web.HTTPBadRequest(reason=f"{name} must be a number")
-    return int(text)
-
-
-def _number(request: web.Request) -> int:
-    text = request.match_info["id"]
-    if not text.isdigit() or len(text) > 15:
-        raise NotFound(f"there is no incident {text!r}")
     return int(text)

@@ -54,6 +54,11 @@ def incident_shown(incident: Incident, hidden: frozenset[int]) -> dict[str, Any]
     return {**emptied, **kept, "title": RESTRICTED, "restricted": True}
 
 
+async def incident_answer(request: web.Request, incident: Incident) -> web.Response:
+    """The answer of a call that changed an incident."""
+    return web.json_response(incident_shown(incident, await hidden(request)))
+
+
 def alert_shown(row: Any, hidden: frozenset[int]) -> dict[str, Any]:
     """The alert, or that there is one."""
     found = alert_view(row)

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel
 
-from receiver.web import api, journal, metrics, stream, webhook
+from receiver.web import api, isolations, journal, metrics, requests, stream, webhook
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -53,7 +53,13 @@ ROUTES: tuple[Route, ...] = (
         "Everything that happened to it, in order",
     ),
     Route("POST", "/api/v1/incidents/{id}/ack", api.acknowledge, "Acknowledge"),
-    Route("POST", "/api/v1/incidents/{id}/note", api.note, "Write a note into the timeline", body=api.Reason),
+    Route(
+        "POST",
+        "/api/v1/incidents/{id}/note",
+        api.note,
+        "Write a note into the timeline",
+        body=requests.Reason,
+    ),
     Route(
         "POST",
         "/api/v1/incidents/{id}/secure",
@@ -66,9 +72,30 @@ ROUTES: tuple[Route, ...] = (
         "/api/v1/incidents/{id}/release",
         api.release,
         "One of two people's yes to lifting its lock",
-        body=api.Reason,
+        body=api.Releasing,
     ),
-    Route("POST", "/api/v1/incidents/{id}/close", api.close, "Close with a cause", body=api.Reason),
+    Route(
+        "POST",
+        "/api/v1/incidents/{id}/isolate",
+        isolations.isolate,
+        "Ask for a pod or a node to be isolated",
+        body=isolations.Isolate,
+    ),
+    Route(
+        "GET",
+        "/api/v1/isolations/{id}",
+        isolations.show_isolation,
+        "One isolation, as its approver must see it",
+    ),
+    Route(
+        "POST",
+        "/api/v1/isolations/{id}/approve",
+        isolations.approve_isolation,
+        "A security lead's yes to exactly this isolation",
+        body=requests.Decision,
+    ),
+    Route("POST", "/api/v1/isolations/{id}/deny", isolations.deny_isolation, "Say no", body=requests.Reason),
+    Route("POST", "/api/v1/incidents/{id}/close", api.close, "Close with a cause", body=requests.Reason),
     Route(
         "POST", "/api/v1/incidents/{id}/severity", api.set_severity, "Say how bad it is", body=api.NewSeverity
     ),
@@ -84,12 +111,16 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v1/plans/{id}", api.show_plan, "One plan, as its approver must see it"),
     Route("GET", "/api/v1/plans/{id}/target", api.show_target, "The plan's object as it is now"),
     Route(
-        "POST", "/api/v1/plans/{id}/approve", api.approve, "Say yes to exactly this plan", body=api.Decision
+        "POST",
+        "/api/v1/plans/{id}/approve",
+        api.approve,
+        "Say yes to exactly this plan",
+        body=requests.Decision,
     ),
-    Route("POST", "/api/v1/plans/{id}/deny", api.deny, "Say no", body=api.Reason),
+    Route("POST", "/api/v1/plans/{id}/deny", api.deny, "Say no", body=requests.Reason),
     Route("POST", "/api/v1/plans/{id}/settle", api.settle, "Settle an unknown effect", body=api.Settlement),
-    Route("POST", "/api/v1/plans/{id}/undo", api.undo, "Put it back", body=api.Reason),
-    Route("POST", "/api/v1/plans/{id}/keep", api.keep, "Leave it and look further", body=api.Reason),
+    Route("POST", "/api/v1/plans/{id}/undo", api.undo, "Put it back", body=requests.Reason),
+    Route("POST", "/api/v1/plans/{id}/keep", api.keep, "Leave it and look further", body=requests.Reason),
     Route("POST", "/api/v1/pause", api.pause, "The kill switch", body=api.Pause),
     Route("POST", "/api/v1/resume", api.resume, "Let it act again", body=api.Pause),
     Route("GET", "/api/v1/audit", api.export_audit, "The sealed audit chain as JSON lines", "JSON lines"),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, assert_never
 
 from receiver.domain.events import EvidenceSealed, Recorded, event_text
 from receiver.domain.incidents import Incident, Lockdown, as_json
+from receiver.domain.isolation import Deny, Isolating, IsolationPlan, IsolationStep, Relabel, Shun
 from receiver.domain.occurrences import occurrences
 from receiver.domain.outcomes import Outcome, Tally
 from receiver.pipeline.world import Loaded
@@ -41,6 +42,7 @@ def incident_view(incident: Incident) -> dict[str, Any]:
         "handover": list(document["handover"]),
         "lockdown": None if incident.lockdown is None else _lockdown(incident.lockdown),
         "evidence": [_evidence(sealed) for sealed in incident.evidence],
+        "isolations": [_isolating(one) for one in incident.isolations],
         "tried": [[tried.partition(" ")[0], state] for tried, state in document["tried"]],
         "epoch": incident.epoch,
     }
@@ -53,7 +55,61 @@ def _lockdown(lockdown: Lockdown) -> dict[str, Any]:
         "since": lockdown.since.isoformat(),
         "in_force_at": _time(lockdown.in_force_at),
         "releases": [name for name, _ in lockdown.releases],
+        "undo_wanted": list(lockdown.undo_wanted),
     }
+
+
+def _isolating(one: Isolating) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "act": one.act.value,
+        "target": str(one.target),
+        "state": one.state.value,
+        "since": one.since.isoformat(),
+        "what": one.summary,
+        "sentence": one.stays or one.sentence,
+        "digest": one.digest,
+        "asked_by": one.asked_by,
+        "approved_by": one.approved_by,
+    }
+
+
+def isolation_view(isolation_id: str, plan: IsolationPlan, incident: Incident) -> dict[str, Any]:
+    """One isolation with everything that its approver must see."""
+    known = next((one for one in incident.isolations if one.id == isolation_id), None)
+    return {
+        "id": isolation_id,
+        "incident": incident.id,
+        "act": plan.act.value,
+        "target": str(plan.target),
+        "what": plan.summary,
+        "why": plan.why,
+        "asked_by": plan.asked_by,
+        "state": None if known is None else known.state.value,
+        "approved_by": "" if known is None else known.approved_by,
+        "sentence": "" if known is None else known.stays or known.sentence,
+        "change": [line for step in plan.steps for line in _written(step)],
+        "notes": list(plan.notes),
+        "undo": plan.undo_sentence,
+        "digest": plan.digest,
+    }
+
+
+def _written(step: IsolationStep) -> list[str]:
+    match step:
+        case Deny():
+            return [f"+ {step.target}: lets nothing in or out of what carries the mark"]
+        case Relabel():
+            gone = [f"- label {name}={value}" for name, value in sorted(step.before.items())]
+            come = [f"+ label {name}={value}" for name, value in sorted(step.after.items())]
+            kept = [f"+ annotation {name}={value}" for name, value in sorted(step.annotations.items())]
+            return gone + come + kept
+        case Shun():
+            new = [taint for taint in step.taints if taint not in step.taints_before]
+            added = [f"+ taint {one.get('key')}={one.get('value', '')}:{one.get('effect')}" for one in new]
+            return [f"~ unschedulable: {step.unschedulable_before} -> {step.unschedulable}", *added]
+        case _:
+            assert_never(step)
 
 
 def _evidence(sealed: EvidenceSealed) -> dict[str, Any]:

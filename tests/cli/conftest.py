@@ -22,6 +22,7 @@ from receiver.cli.main import app
 from receiver.domain import events as ev
 from receiver.domain.errors import Conflict, NotAllowed, NotFound, Unavailable
 from receiver.domain.incidents import Incident, IncidentAlert, PlanProgress, PlanState
+from receiver.domain.isolation import Act, IsolationPlan, Relabel, Wanted
 from receiver.domain.journal import Kept, line_of
 from receiver.domain.outcomes import Outcome, Tally
 from receiver.domain.plans import ApprovalRule, ObjectRef, Plan, Risk, Undo, Verification
@@ -29,7 +30,7 @@ from receiver.domain.severity import Severity
 from receiver.store.audit import FORMAT, GENESIS, chained
 from receiver.store.effects import StoredPlan
 from receiver.web.api import errors
-from receiver.web.views import incident_view, plan_view, recorded_view, tally_view
+from receiver.web.views import incident_view, isolation_view, plan_view, recorded_view, tally_view
 
 NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 TOKEN = "good-token"
@@ -118,6 +119,24 @@ def a_chain(length: int = 4) -> list[dict[str, Any]]:
     return [{"format": FORMAT, "head": {"seal": length, "hash": prev}}, *rows]
 
 
+def an_isolation() -> IsolationPlan:
+    """A pod that is to be cut off."""
+    target = ObjectRef("v1", "Pod", "greenlang", "api-x", "u-7")
+    mark = {"stanch.dev/quarantine": "17"}
+    return IsolationPlan(
+        incident_id=17,
+        wanted=Wanted(Act.POD_QUARANTINE, "greenlang", "api-x"),
+        version=1,
+        target=target,
+        steps=(Relabel(target, {"app": HOSTILE}, mark, {"karpenter.sh/do-not-disrupt": "true"}),),
+        summary="cut Pod greenlang/api-x off",
+        why=HOSTILE,
+        notes=("it is on the host's network",),
+        undo_sentence="its labels come back",
+        asked_by="policy",
+    )
+
+
 @pytest.fixture(autouse=True)
 def logs_as_before() -> Iterator[None]:
     """Commands set the process's logs up; the next test finds them as they were."""
@@ -185,6 +204,8 @@ class FakeService:
             case ["plans", "P-1", "target"]:
                 target = {"exists": True, "uid": "u-1", "generation": 9, "marker": None, "revision": "8"}
                 return web.json_response({"target": HOSTILE, **target})
+            case ["isolations", "S-3"]:
+                return web.json_response(isolation_view("S-3", an_isolation(), incident))
             case ["alerts"]:
                 one = {"starts_at": NOW.isoformat(), "ends_at": None, "end": None}
                 alert = {"id": 3, "labels": {"alertname": HOSTILE}, "incident": 17, "occurrences": [one]}

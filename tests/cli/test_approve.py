@@ -89,3 +89,45 @@ def test_where_nobody_can_be_asked_it_wants_the_flag_and_sends_nothing(
     result = stanch("approve", "P-1", "--reason", "right", input="y\n")
     assert (result.exit_code, service.posted) == (2, [])
     assert "--no-prompt" in result.stderr
+
+
+def test_an_isolation_is_shown_and_approved_by_the_same_command(
+    stanch: Stanch, service: FakeService, terminal: None
+) -> None:
+    result = stanch("approve", "s-3", input="y\n")
+    assert result.exit_code == 0
+    for part in (
+        "cut Pod greenlang/api-x off",
+        "it is on the host's network",
+        "- label app=",
+        "+ label stanch.dev/quarantine=17",
+        "its labels come back",
+    ):
+        assert part in result.stdout
+    ((path, body),) = service.posted
+    assert path == "isolations/S-3/approve" and len(body["digest"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("words", "body"),
+    [
+        (("--pod", "shop/api-x"), {"act": "pod.quarantine", "namespace": "shop", "pod": "api-x"}),
+        (("--node", "node-1"), {"act": "node.isolate", "node": "node-1"}),
+        (("--node-of", "shop/api-x"), {"act": "node.isolate", "namespace": "shop", "pod": "api-x"}),
+    ],
+)
+def test_what_is_to_be_isolated_is_named_in_one_way(
+    stanch: Stanch, service: FakeService, words: tuple[str, ...], body: dict[str, str]
+) -> None:
+    assert stanch("incidents", "isolate", "17", *words, "--reason", "a miner").exit_code == 0
+    assert service.posted == [("incidents/17/isolate", {"reason": "a miner", **body})]
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("--pod", "api-x"), ("--pod", "/api-x"), ("--pod", "shop/x", "--node", "node-1")]
+)
+def test_what_names_nothing_to_isolate_sends_nothing(
+    stanch: Stanch, service: FakeService, words: tuple[str, ...]
+) -> None:
+    assert stanch("incidents", "isolate", "17", *words, "--reason", "a miner").exit_code == 2
+    assert service.posted == []

@@ -37,6 +37,10 @@ WRITES = [
     ("incidents", "create", "--security", "logins", "--scope", "namespace/shop", "--reason", "audit log"),
     ("incidents", "secure", "17", "--reason", "a miner"),
     ("incidents", "release", "17", "--reason", "rebuilt"),
+    ("incidents", "isolate", "17", "--pod", "greenlang/api-x", "--reason", "a miner"),
+    ("incidents", "isolate", "17", "--node", "node-1", "--reason", "a miner"),
+    ("approve", "S-3", "--no-prompt", "--reason", "cut it off"),
+    ("deny", "S-3", "--reason", "our own test"),
     ("pause", "--reason", "move"),
     ("resume",),
 ]

@@ -355,6 +355,56 @@ async def test_the_stream_leaves_a_restricted_incident_out(running: Running) -> 
         assert ("planted-app" in text) is seen
 
 
+async def test_a_pod_is_isolated_over_http_and_only_those_with_the_right_see_it(running: Running) -> None:
+    number = await locked(running)
+    name = running.world.api.find("pods", "greenlang")[0]["metadata"]["name"]
+    ask = f"incidents/{number}/isolate"
+    about = {"act": "pod.quarantine", "namespace": "greenlang", "pod": name, "reason": "planted-reason"}
+    status, answer = await running.call(ask, about)
+    assert status == 200 and name not in str(answer)
+    for path in (f"/api/v1/incidents/{number}", "/api/v1/isolations/S-1"):
+        _, shown = await running.get(path)
+        assert name not in str(shown) and "planted" not in str(shown)
+    status, refused = await running.call("isolations/S-1/approve", {})
+    assert status == 403 and name not in str(refused)
+    _, seen = await running.get("/api/v1/isolations/S-1", token=LEAD_TOKEN)
+    assert (seen["state"], seen["why"]) == ("awaiting-approval", "planted-reason")
+    assert seen["change"][0].startswith("+ NetworkPolicy greenlang/stanch-quarantine")
+    stale = {"digest": "0" * 64}
+    assert (await running.call("isolations/S-1/approve", stale, token=LEAD_TOKEN))[0] == 409
+    yes = {"digest": seen["digest"]}
+    assert (await running.call("isolations/S-1/approve", yes, token=LEAD_TOKEN))[0] == 200
+    assert (await running.call("isolations/S-1/approve", yes, token=LEAD_TOKEN))[0] == 409
+    for _ in range(400):
+        labels = running.world.api.get("pods", "greenlang", name)["metadata"]["labels"]
+        if labels == {"stanch.dev/quarantine": str(number)}:
+            break
+        await asyncio.sleep(0.05)
+    assert labels == {"stanch.dev/quarantine": str(number)}
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"act": "pod.quarantine", "node": "node-1"},
+        {"act": "pod.quarantine", "pod": "api-x"},
+        {"act": "node.isolate"},
+        {"act": "node.isolate", "node": "n", "pod": "p", "namespace": "s"},
+        {"act": "pod.delete", "namespace": "s", "pod": "p"},
+        {"act": "pod.quarantine", "namespace": "s", "pod": "../secrets"},
+    ],
+)
+async def test_what_cannot_be_isolated_is_refused(running: Running, about: dict[str, str]) -> None:
+    number = await locked(running)
+    body = {"reason": "r", **about}
+    assert (await running.call(f"incidents/{number}/isolate", body, token=LEAD_TOKEN))[0] == 400
+
+
+async def test_an_isolation_that_is_not_there_is_404(running: Running) -> None:
+    assert (await running.get("/api/v1/isolations/S-9", token=LEAD_TOKEN))[0] == 404
+    assert (await running.get("/api/v1/isolations/P-1", token=LEAD_TOKEN))[0] == 404
+
+
 async def test_two_people_release_it_over_http(running: Running) -> None:
     number = await locked(running)
     release = f"incidents/{number}/release"
@@ -382,7 +432,7 @@ async def test_the_kill_switch_and_back(running: Running) -> None:
 def test_every_operation_is_described_once() -> None:
     found = document()
     operations = [one["operationId"] for path in found["paths"].values() for one in path.values()]
-    assert len(operations) == len(set(operations)) == 32
+    assert len(operations) == len(set(operations)) == 36
     for path, methods in found["paths"].items():
         for method, one in methods.items():
             assert one["summary"], f"{method} {path}"
