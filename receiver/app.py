@@ -10,7 +10,7 @@ import os
 import socket
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -29,8 +29,10 @@ from receiver.clients.database import Databases
 from receiver.clients.endpoints import Endpoint, Endpoints, open_session, read_endpoints
 from receiver.clients.isolator import Isolator
 from receiver.clients.prometheus import Prometheus
+from receiver.clients.standing import StandingFile
 from receiver.domain.clock import Clock
 from receiver.domain.errors import PermanentError, Unavailable
+from receiver.domain.standing import Standing
 from receiver.evidence.capture import Evidence
 from receiver.evidence.capture import Limits as EvidenceLimits
 from receiver.evidence.vault import Vault
@@ -41,7 +43,7 @@ from receiver.pipeline.duties import Duties, Retention
 from receiver.pipeline.intake import Intake
 from receiver.pipeline.reloading import Reloading
 from receiver.pipeline.worker import Worker
-from receiver.pipeline.world import Destination, Loaded, Place, Timing, World
+from receiver.pipeline.world import Destination, Loaded, Place, Timing, World, no_standing
 from receiver.policy.loading import Loaded as LoadedFiles
 from receiver.policy.loading import load
 from receiver.probes.catalogue import FACTS
@@ -192,6 +194,7 @@ async def serving(
             evidence=_evidence(settings),
             isolations=isolations.build(door),
             isolator=Isolator(isolating.wire),
+            standing=_standing(settings),
         )
         worker = Worker(world, counters)
         duties = Duties(
@@ -321,6 +324,10 @@ def _missing(settings: Settings, *, senders_none: bool, has_door: bool, has_peop
             "STANCH_WEBHOOK_TOKEN_FILE: name a file of tokens (or STANCH_WEBHOOK_USERS_FILE), "
             "or accept everybody with --insecure-no-auth"
         )
+    if settings.standing_file is not None and settings.security_keys is None:
+        problems.append(
+            "STANCH_SECURITY_KEYS: name the folder of the keys that may sign STANCH_STANDING_FILE"
+        )
     if settings.api_tokens_file is None and not has_people:
         problems.append(
             "STANCH_API_TOKENS_FILE: name a file of API identities: a list of {token, name, groups}"
@@ -351,6 +358,12 @@ def _evidence(settings: Settings) -> Evidence:
     if (why := vault.complaint()) is not None:
         log.warning("evidence could not be kept now", event_code="evidence_folder", why=why)
     return Evidence(vault, EvidenceLimits(deadline=settings.evidence_within))
+
+
+def _standing(settings: Settings) -> Callable[[], Awaitable[Standing | str]]:
+    if settings.standing_file is None or settings.security_keys is None:
+        return no_standing
+    return StandingFile(settings.standing_file, settings.security_keys).read
 
 
 def _destinations(settings: Settings, session: aiohttp.ClientSession) -> list[Destination]:

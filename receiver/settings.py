@@ -56,6 +56,15 @@ class Settings(BaseSettings):
         description="The account that security incidents are isolated as, such as"
         " system:serviceaccount:stanch:stanch-isolator; it is impersonated. Default: as everything else.",
     )
+    standing_file: Path | None = Field(
+        None,
+        description="A security lead's standing approval of isolations; FILE.sig beside it is its signature."
+        " Default: each isolation is asked for.",
+    )
+    security_keys: Path | None = Field(
+        None,
+        description="Folder of the public keys that may sign it: NAME.pem for each security lead.",
+    )
     databases_file: Path | None = Field(
         None,
         description="YAML file of the PostgreSQL databases that are looked after, by name: host, port,"

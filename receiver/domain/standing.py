@@ -21,16 +21,23 @@ class Standing:
 
     def objection(self, plan: IsolationPlan, now: datetime) -> str | None:
         """Why it does not cover this isolation now; None where it does."""
-        until = self.valid_until.isoformat(timespec="minutes")
-        if now >= self.valid_until:
-            return f"the standing approval of {self.by} ended at {until}"
-        if now < self.signed_at:
-            return (
-                f"the standing approval of {self.by} is dated {self.signed_at.isoformat(timespec='minutes')}"
-            )
+        if (why := self.not_now(now)) is not None:
+            return why
         if plan.act not in self.acts:
             return f"the standing approval of {self.by} does not name {plan.act}"
         # A policy denies in the namespace of its pod, so the target tells where everything happens.
         if not covering(plan.target) & self.scopes:
             return f"the standing approval of {self.by} does not cover {plan.target}"
         return None
+
+    def not_now(self, now: datetime) -> str | None:
+        """Why it covers nothing at this moment; None where it covers something."""
+        if now >= self.valid_until:
+            return f"the standing approval of {self.by} ended at {_minute(self.valid_until)}"
+        if now < self.signed_at:
+            return f"the standing approval of {self.by} is dated {_minute(self.signed_at)}"
+        return None
+
+
+def _minute(moment: datetime) -> str:
+    return moment.isoformat(timespec="minutes")

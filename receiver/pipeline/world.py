@@ -86,7 +86,8 @@ class Loaded:
     refused: Refused | None = None
 
 
-async def _no_standing() -> Standing | str:
+async def no_standing() -> Standing | str:
+    """Nobody gave one: each isolation is asked for."""
     return "there is no standing approval"
 
 
@@ -113,6 +114,6 @@ class World:
     isolations: Mapping[Act, Isolation] = field(default_factory=dict)
     isolator: IsolatorDoor = field(default_factory=NoIsolator)
     # The security lead's yes given in advance as it is now, or why there is none.
-    standing: Callable[[], Awaitable[Standing | str]] = _no_standing
+    standing: Callable[[], Awaitable[Standing | str]] = no_standing
     # Runs forward only: the age of facts is measured by it, never by a clock that may be set.
     steady: Callable[[], float] = time.monotonic

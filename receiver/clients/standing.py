@@ -1,0 +1,149 @@
+"""A security lead's standing approval, read from its file as it is now: signed, or it counts for nothing.
+
+Beside the file lies ``FILE.sig``, the Ed25519 signature of its bytes in base64, as ``openssl pkeyutl -sign
+-rawin`` makes one. Whose it may be is told by a folder of public keys, one PEM file for each security lead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from receiver.domain.errors import PermanentError
+from receiver.domain.isolation import Act
+from receiver.domain.names import DNS_LABEL
+from receiver.domain.standing import Standing
+
+MOST_BYTES = 64 * 1024
+# A yes that outlives everybody who remembers it is none.
+LONGEST = timedelta(days=366)
+_Scope = Annotated[
+    str, Field(pattern=r"^(cluster|(namespace|node)/[a-z0-9]([a-z0-9.-]*[a-z0-9])?)$", max_length=300)
+]
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    by: str = Field(max_length=63, pattern=f"^{DNS_LABEL.pattern}$")
+    acts: list[Act] = Field(min_length=1)
+    scopes: list[_Scope] = Field(min_length=1, max_length=200)
+    signed_at: AwareDatetime = Field(alias="signedAt")
+    valid_until: AwareDatetime = Field(alias="validUntil")
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    api_version: Literal["stanch/v1"] = Field(alias="apiVersion")
+    kind: Literal["StandingApproval"]
+    spec: _Spec
+
+
+class StandingFile:
+    """The file, and the folder of the keys that may sign it; both are read anew each time."""
+
+    def __init__(self, path: Path, keys: Path) -> None:
+        self._path = path
+        self._keys = keys
+
+    async def read(self) -> Standing | str:
+        """The approval, or why there is none."""
+        return await asyncio.to_thread(self.read_now)
+
+    def read_now(self) -> Standing | str:
+        """The same, for who may wait."""
+        try:
+            return checked(_bytes(self._path), _bytes(signature_path(self._path)), self._key)
+        except PermanentError as error:
+            return f"the standing approval is refused: {error}"
+
+    def _key(self, name: str) -> bytes:
+        path = self._keys / f"{name}.pem"
+        try:
+            return _bytes(path)
+        except PermanentError as error:
+            raise PermanentError(f"there is no key of {name}: {error}") from error
+
+
+def signature_path(path: Path) -> Path:
+    """Where the signature of a file lies."""
+    return path.with_name(f"{path.name}.sig")
+
+
+def checked(content: bytes, signature: bytes, key_of: Callable[[str], bytes]) -> Standing:
+    """The approval in these bytes, if whom it names signed exactly these. Raises PermanentError."""
+    found = parsed(content)
+    _must_be_signed(content, signature, key_of(found.by), found.by)
+    return found
+
+
+def parsed(content: bytes) -> Standing:
+    """What the file says, whoever wrote it. Raises PermanentError with every complaint."""
+    try:
+        document = _File.model_validate(yaml.safe_load(content.decode())).spec
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise PermanentError(f"it is no YAML: {' '.join(str(error).split())[:200]}") from error
+    except ValidationError as error:
+        told = [f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in error.errors()]
+        raise PermanentError("; ".join(told)) from error
+    if document.valid_until - document.signed_at > LONGEST:
+        raise PermanentError(f"validUntil is more than {LONGEST.days} days after signedAt")
+    return Standing(
+        by=document.by,
+        acts=frozenset(document.acts),
+        scopes=frozenset(document.scopes),
+        signed_at=document.signed_at,
+        valid_until=document.valid_until,
+    )
+
+
+def sign(content: bytes, private_key: bytes) -> bytes:
+    """The signature of these bytes in base64. Raises PermanentError where the key is none."""
+    # Not at the top: whoever has no standing approval need not load it.
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(private_key, password=None)
+    except (ValueError, TypeError) as error:
+        raise PermanentError("the key is no unencrypted PEM private key") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise PermanentError("the key is no Ed25519 key; make one: openssl genpkey -algorithm ed25519")
+    return base64.b64encode(key.sign(content)) + b"\n"
+
+
+def _must_be_signed(content: bytes, signature: bytes, public_key: bytes, name: str) -> None:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        key = load_pem_public_key(public_key)
+    except ValueError as error:
+        raise PermanentError(f"the key of {name} is no PEM public key") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise PermanentError(f"the key of {name} is no Ed25519 key")
+    try:
+        key.verify(base64.b64decode(signature, validate=False), content)
+    except (InvalidSignature, binascii.Error) as error:
+        raise PermanentError(f"it was edited, or {name} did not sign it") from error
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise PermanentError(f"{path.name} cannot be read: {error.strerror}") from error
+    if len(content) > MOST_BYTES:
+        raise PermanentError(f"{path.name} has more than {MOST_BYTES} bytes")
+    return content
