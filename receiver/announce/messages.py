@@ -65,6 +65,12 @@ def messages(
     return found
 
 
+def _clock(event: ev.ClockWarned) -> tuple[str, bool, str | None, str | None]:
+    until = event.until.isoformat(timespec="minutes")
+    text = f"{event.hours} of the 72 hours have passed (until {until}): security lead and legal"
+    return text, True, None, None
+
+
 def _said_of_restricted(event: ev.Event) -> tuple[str, bool, str | None, str | None] | None:
     """Of a security incident only that somebody is needed: whoever is attacking may read along."""
     match event:
@@ -72,6 +78,8 @@ def _said_of_restricted(event: ev.Event) -> tuple[str, bool, str | None, str | N
             return "a security lead is needed; those with the right see what it is about", True, None, None
         case ev.Escalated() | ev.EffectUnknown():
             return "a person is needed", True, None, None
+        case ev.ClockWarned():
+            return _clock(event)
         case ev.IsolationAsked():
             who = "a security lead" if event.round == 1 else "a security lead or a deputy"
             text = f"{event.isolation_id} waits for {who}. stanch approve {event.isolation_id}"
@@ -119,6 +127,8 @@ def _said(
         case ev.MitigationExpired():
             text = f"put {event.plan_id} back? {event.reason}. stanch plans undo {event.plan_id}"
             return text, False, event.plan_id, None
+        case ev.ClockWarned():
+            return _clock(event)
         case ev.ReadyToResolve():
             return f"ready to be closed: {event.reason}", False, None, None
         case ev.Resolved():

@@ -22,6 +22,7 @@ from receiver.cli import (
     rbac,
     remediations,
     running,
+    security,
     standing,
     switches,
     trying,
@@ -115,6 +116,7 @@ app.command(epilog=switches.RESUME_EXAMPLES, rich_help_panel=_ASK)(switches.resu
 app.add_typer(alerts.app, name="alerts", rich_help_panel=_ASK)
 app.add_typer(audit.app, name="audit", rich_help_panel=_ASK)
 app.add_typer(evidence.app, name="evidence", rich_help_panel=_ASK)
+app.add_typer(security.app, name="security", rich_help_panel=_ASK)
 app.add_typer(standing.app, name="standing", rich_help_panel=_RUN)
 
 

@@ -18,6 +18,7 @@ from receiver.domain.cutting import excerpt
 from receiver.domain.isolation import Act
 from receiver.domain.occurrences import Ending
 from receiver.domain.plans import ObjectRef, Receipt
+from receiver.domain.security import Attestation, Credential, Question
 from receiver.domain.severity import Severity
 
 
@@ -207,6 +208,75 @@ class SecurityReleased:
 
     by: tuple[str, ...]
     event: Literal["SecurityReleased"] = "SecurityReleased"
+
+
+@dataclass(frozen=True)
+class AwarenessSet:
+    """Since when somebody was aware of the breach: the 72 hours count from ``since``."""
+
+    since: datetime
+    by: str
+    reason: str
+    event: Literal["AwarenessSet"] = "AwarenessSet"
+
+
+@dataclass(frozen=True)
+class ClockWarned:
+    """So many of the 72 hours have passed, and nobody has said that the authority was told."""
+
+    hours: int
+    until: datetime
+    event: Literal["ClockWarned"] = "ClockWarned"
+
+
+@dataclass(frozen=True)
+class AuthorityTold:
+    """The authority was told (``filed``), or that is not required, with the reason."""
+
+    filed: bool
+    by: str
+    reason: str
+    event: Literal["AuthorityTold"] = "AuthorityTold"
+
+
+@dataclass(frozen=True)
+class Assessed:
+    """One of the four questions of the assessment was answered, or answered anew."""
+
+    question: Question
+    answer: str
+    by: str
+    event: Literal["Assessed"] = "Assessed"
+
+
+@dataclass(frozen=True)
+class CredentialsListed:
+    """What whoever was in the scope may have read; names only. ``gaps`` say what could not be looked at."""
+
+    credentials: tuple[Credential, ...]
+    gaps: tuple[str, ...] = ()
+    event: Literal["CredentialsListed"] = "CredentialsListed"
+
+
+@dataclass(frozen=True)
+class CredentialRenewed:
+    """Somebody shows that this one is new; ``owner`` is whose it is."""
+
+    credential: str
+    owner: str
+    proof: str
+    by: str
+    event: Literal["CredentialRenewed"] = "CredentialRenewed"
+
+
+@dataclass(frozen=True)
+class Attested:
+    """Somebody stands up by name for one of the four things that must be so before it is closed."""
+
+    what: Attestation
+    proof: str
+    by: str
+    event: Literal["Attested"] = "Attested"
 
 
 @dataclass(frozen=True)
@@ -683,6 +753,11 @@ class ClosedByHand:
     event: Literal["ClosedByHand"] = "ClosedByHand"
 
 
+# What people owe after an attack.
+DutyEvent = (
+    AwarenessSet | ClockWarned | AuthorityTold | Assessed | CredentialsListed | CredentialRenewed | Attested
+)
+
 # Those that concern one isolation; each names it.
 IsolationEvent = (
     IsolationPlanned
@@ -731,6 +806,7 @@ Event = (
     PlanEvent
     | IsolationEvent
     | IsolationConsidered
+    | DutyEvent
     | Opened
     | TurnedSecurity
     | LockInForce

@@ -18,6 +18,7 @@ from receiver.domain import events as ev
 from receiver.domain.isolation import STANDING, Isolating, IsolationState
 from receiver.domain.occurrences import Ending
 from receiver.domain.plans import Receipt
+from receiver.domain.security import Said, SecurityRecord
 from receiver.domain.severity import Severity
 
 
@@ -213,6 +214,8 @@ class Incident:
     evidence: tuple[ev.EvidenceSealed, ...] = ()
     # What was or is to be isolated, oldest first; it outlives the lock as well.
     isolations: tuple[Isolating, ...] = ()
+    # What people owe since it was a security incident.
+    security: SecurityRecord | None = None
     last_seq: int = 0
 
     @property
@@ -251,6 +254,17 @@ def apply(incident: Incident, recorded: ev.Recorded) -> Incident:
             return _locked_down(incident, event, at)
         case ev.EvidenceSealed():
             return _captured(incident, event)
+        case (
+            ev.AwarenessSet()
+            | ev.ClockWarned()
+            | ev.AuthorityTold()
+            | ev.Assessed()
+            | ev.CredentialsListed()
+            | ev.CredentialRenewed()
+            | ev.Attested()
+        ):
+            record = incident.security
+            return incident if record is None else replace(incident, security=_owed(record, event, at))
         case ev.IsolationConsidered():
             lockdown = incident.lockdown
             considered = None if lockdown is None else replace(lockdown, considered=True)
@@ -574,7 +588,12 @@ def _locked_down(
             found = Lockdown(event.reason, tuple(dict.fromkeys(scopes)), at)
             # Playbook S-7: pages like a P0 until a security lead lowers it.
             return replace(
-                incident, lockdown=found, severity=Severity.P0, lower_since=None, downgrade_proposed=None
+                incident,
+                lockdown=found,
+                severity=Severity.P0,
+                lower_since=None,
+                downgrade_proposed=None,
+                security=incident.security or SecurityRecord(aware_at=at),
             )
         case ev.LockInForce():
             return replace(incident, lockdown=replace(lockdown, in_force_at=at) if lockdown else None)
@@ -586,6 +605,31 @@ def _locked_down(
             return replace(incident, lockdown=replace(lockdown, releases=releases, undo_wanted=undo))
         case ev.SecurityReleased():
             return replace(incident, lockdown=None, isolations=_not_begun(incident.isolations, at))
+        case _:
+            assert_never(event)
+
+
+def _owed(record: SecurityRecord, event: ev.DutyEvent, at: datetime) -> SecurityRecord:
+    match event:
+        case ev.AwarenessSet():
+            # From another moment on the warnings count anew.
+            return replace(record, aware_at=event.since, warned=0)
+        case ev.ClockWarned():
+            return replace(record, warned=event.hours)
+        case ev.AuthorityTold():
+            return replace(record, authority=Said(event.by, event.reason, at), filed=event.filed)
+        case ev.Assessed():
+            return replace(
+                record, answers={**record.answers, event.question: Said(event.by, event.answer, at)}
+            )
+        case ev.CredentialsListed():
+            found = dict.fromkeys((*record.credentials, *event.credentials))
+            return replace(record, credentials=tuple(found))
+        case ev.CredentialRenewed():
+            said = Said(event.by, f"{event.owner}: {event.proof}", at)
+            return replace(record, renewed={**record.renewed, event.credential: said})
+        case ev.Attested():
+            return replace(record, attested={**record.attested, event.what: Said(event.by, event.proof, at)})
         case _:
             assert_never(event)
 

@@ -72,6 +72,12 @@ class PodName:
         return ObjectRef("v1", "Pod", self.namespace, self.name)
 
 
+def name_of(pod: Document) -> PodName:
+    """The name of a pod as the API server gives it."""
+    metadata = pod["metadata"]
+    return PodName(str(metadata.get("namespace", "")), str(metadata["name"]))
+
+
 @dataclass(frozen=True)
 class Targets:
     """Where to look first: pods that somebody named, namespaces, nodes; and what cannot be looked at."""
@@ -136,8 +142,7 @@ def concerned(pods: Iterable[Document], scopes: Iterable[str]) -> Iterator[PodNa
     """Those of a namespace's pods that a lock covers, by their name or by the node that they run on."""
     locked = frozenset(scopes)
     for pod in pods:
-        metadata = pod["metadata"]
-        name = PodName(str(metadata.get("namespace", "")), str(metadata["name"]))
+        name = name_of(pod)
         node = str(pod.get("spec", {}).get("nodeName", ""))
         if locked & (covering(name.ref) | {of_node(node)}):
             yield name

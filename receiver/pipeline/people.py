@@ -257,6 +257,11 @@ async def set_severity(
                 raise NotAllowed("only a security lead changes the severity of a security incident")
             if Severity.P1.worse_than(severity):
                 raise Conflict("a security incident is a P1 at least")
+            owed = held.incident.security
+            lowers = severity is not Severity.P0
+            if lowers and owed is not None and owed.unanswered:
+                left = ", ".join(owed.unanswered)
+                raise Conflict(f"answer first: {left} (stanch incidents assess {incident_id})")
         return (ev.SeveritySet(severity, who.name, reason[:2000]),)
 
     return await _say(world, incident_id, who, events)
@@ -271,6 +276,9 @@ async def close(world: World, incident_id: int, who: Identity, *, cause: str) ->
         incident = held.incident
         if incident.lockdown is not None:
             raise Conflict(f"it is a security incident: stanch incidents release {incident_id} comes first")
+        if incident.security is not None and incident.security.missing_to_close:
+            left = "; ".join(incident.security.missing_to_close)
+            raise Conflict(f"it was a security incident; still missing: {left}")
         progress = incident.plan
         if progress is not None and progress.state in IN_FLIGHT:
             raise Conflict(f"{progress.plan_id} is {progress.state.value}; its verdict comes first")

@@ -6,10 +6,22 @@ cannot be had is a gap and holds nothing up.
 
 from __future__ import annotations
 
-from receiver.evidence.selection import Subject
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from receiver.domain import events as ev
+from receiver.domain.capacity import MOST_PODS
+from receiver.domain.errors import PermanentError, TemporaryError
+from receiver.domain.locks import CLUSTER
+from receiver.evidence.credentials import credentials_of
+from receiver.evidence.selection import Subject, concerned, name_of, targets
 from receiver.pipeline.claim import Claim
 from receiver.pipeline.steps import Result
 from receiver.pipeline.world import World
+
+LISTING_WITHIN = timedelta(seconds=15)
+MOST_CREDENTIALS = 100
 
 
 async def capture_step(world: World, claim: Claim) -> Result:
@@ -30,4 +42,25 @@ async def capture_step(world: World, claim: Claim) -> Result:
         claim.began = world.steady()
 
     sealed = await world.evidence.capture(subject, world.cluster, now=world.clock.now, on_progress=alive)
-    return Result((sealed,))
+    return Result((sealed, await _credentials(world, subject)))
+
+
+async def _credentials(world: World, subject: Subject) -> ev.CredentialsListed:
+    """The checklist of what has to be made new, from what the locked pods were given."""
+    pods: list[dict[str, Any]] = []
+    gaps: list[str] = []
+    try:
+        async with asyncio.timeout(LISTING_WITHIN.total_seconds()):
+            for namespace in targets(subject).namespaces:
+                try:
+                    pods += await world.cluster.list_objects("v1", "Pod", namespace, limit=MOST_PODS)
+                except (TemporaryError, PermanentError) as error:
+                    gaps.append(f"namespace {namespace}: {error}")
+    except TimeoutError:
+        gaps.append("not every namespace answered in time")
+    locked = set(concerned(pods, subject.scopes))
+    mine = [pod for pod in pods if CLUSTER in subject.scopes or name_of(pod) in locked]
+    found = credentials_of(mine)
+    if len(found) > MOST_CREDENTIALS:
+        gaps.append(f"{len(found) - MOST_CREDENTIALS} more; list them by hand")
+    return ev.CredentialsListed(found[:MOST_CREDENTIALS], tuple(gaps))

@@ -17,6 +17,7 @@ from receiver.domain.isolation import STANDING, IsolationState
 from receiver.domain.plans import Plan, UndoWhen
 from receiver.domain.severity import Severity
 from receiver.policy.approval import approve_by_rule, ask_again_after, asked_in
+from receiver.policy.authority_clock import next_warning, warning
 from receiver.policy.isolating import next_look, to_ask
 from receiver.policy.verification import Outcome
 
@@ -158,7 +159,13 @@ def next_step(
     loaded at present (None: no longer loaded), ``looked`` the steps that were taken just now and changed
     nothing, ``storm`` why nothing is automatic now.
     """
+    record = incident.security if incident.open else None
+    if record is not None and (warned := warning(record, now)) is not None:
+        return Record((warned,))
     found = _next(incident, plan, policy_hash, looked, now, storm)
+    if record is not None and isinstance(found, Rest):
+        due = next_warning(record)
+        return found if due is None else Rest(_sooner(found.until, due), found.why)
     if type(found) in looked and not isinstance(found, Rest | Record):
         return Rest(None, "nothing changed when it was looked at")
     return found
@@ -397,6 +404,8 @@ def _quiet(incident: Incident, looked: frozenset[type], now: datetime) -> Next:
     until = incident.monitoring_until
     if incident.ready_to_resolve:
         return Rest(None, "a person closes it with its cause")
+    if incident.security is not None and incident.security.missing_to_close:
+        return Rest(None, "it was a security incident, and people owe something to it")
     if until is None or now < until or CheckQuiet not in looked:
         return CheckQuiet()
     if incident.severity in (Severity.P0, Severity.P1):

@@ -95,6 +95,31 @@ def isolation_card(isolation: Document) -> RenderableType:
     return _panel(grid, title)
 
 
+def owed_card(incident: int, owed: Document) -> RenderableType:
+    """What people owe after an attack: what is done with its proof, and what is left."""
+    grid = _grid()
+    if not owed:
+        _row(grid, "owed", plain("nothing: it is no security incident"))
+        return _panel(grid, plain(f"incident {incident}"))
+    _row(grid, "known since", plain(moment(owed.get("aware_at"))))
+    authority = _map(owed.get("authority"))
+    if authority:
+        words = "told" if owed.get("filed") else "need not be told"
+        _row(grid, "authority", plain(f"{words}, says {authority.get('by')}: {authority.get('text')}"))
+    else:
+        _row(grid, "authority", plain(f"until {moment(owed.get('authority_until'))}", "yellow"))
+    for question, said in sorted(_map(owed.get("answers")).items()):
+        _row(grid, question, plain(f"{_map(said).get('text')} ({_map(said).get('by')})"))
+    for one in map(_map, _list(owed.get("credentials"))):
+        said = _map(one.get("renewed"))
+        words = f"{one.get('name')}: " + (f"{said.get('text')} ({said.get('by')})" if said else "not new yet")
+        _row(grid, "credential", plain(words, "" if said else "yellow"))
+    for what, said in sorted(_map(owed.get("attested")).items()):
+        _row(grid, what, plain(f"{_map(said).get('text')} ({_map(said).get('by')})"))
+    _rows(grid, "left", [plain(one, "magenta") for one in _list(owed.get("missing"))])
+    return _panel(grid, plain(f"incident {incident}"))
+
+
 def _isolation(one: Document) -> Text:
     told = Text.assemble(
         (clean(one.get("id")), "bold"), f" {clean(one.get('act'))} {clean(one.get('target'))}: "
@@ -151,6 +176,14 @@ def incident_card(incident: Document) -> RenderableType:
         _rows(grid, "not there", [plain(one, "yellow") for one in _list(_map(sealed).get("gaps"))])
     for one in _list(incident.get("isolations")):
         _row(grid, "isolation", _isolation(_map(one)))
+    owed = _map(incident.get("security"))
+    if owed and not owed.get("authority"):
+        until = moment(owed.get("authority_until"))
+        _row(grid, "72 hours", plain(f"until {until}: tell the authority, or say why not", "yellow"))
+    if owed.get("missing"):
+        left = len(_list(owed.get("missing")))
+        words = f"{left} things before it can be closed: stanch security owed {incident.get('id')}"
+        _row(grid, "owed", plain(words))
     for reason in _list(incident.get("escalated")):
         _row(grid, "a person is needed", plain(reason, "magenta"))
     for number, item in enumerate(_list(incident.get("handover")), start=1):

@@ -149,6 +149,14 @@ def _evidence_sealed(event: Event) -> str:
     return evidence_words(event) + (f"; not there: {gaps}" if gaps else "")
 
 
+def _credentials(event: Event) -> str:
+    found = event.get("credentials")
+    named = [f"{one.get('kind')}/{one.get('namespace')}/{one.get('name')}" for one in found or ()]
+    gaps = _joined(event.get("gaps"), "; ")
+    listed = f"to be made new: {', '.join(named)}" if named else "no credentials in its scope"
+    return listed + (f"; not looked at: {gaps}" if gaps else "")
+
+
 def _isolation_asked(event: Event) -> str:
     who = "a security lead" if event.get("round", 1) == 1 else "a security lead or a deputy"
     why = f" ({event['why']})" if event.get("why") else ""
@@ -185,6 +193,20 @@ _WORDS: Mapping[str, Callable[[Event], str]] = {
     "IsolationHolds": lambda e: f"{e.get('isolation_id')} holds: {e.get('sentence')}",
     "IsolationLeaks": lambda e: f"{e.get('isolation_id')} is not known to hold: {e.get('sentence')}",
     "IsolationStays": lambda e: f"{e.get('isolation_id')} stays: {e.get('reason')}",
+    "AwarenessSet": lambda e: f"known since {moment(e.get('since'))}, says {e.get('by')}: {e.get('reason')}",
+    "ClockWarned": lambda e: (
+        f"{e.get('hours')} of the 72 hours have passed; until {moment(e.get('until'))} tell the authority"
+    ),
+    "AuthorityTold": lambda e: (
+        f"the authority {'was told' if e.get('filed') else 'need not be told'}, says {e.get('by')}: "
+        f"{e.get('reason')}"
+    ),
+    "Assessed": lambda e: f"{e.get('question')}: {e.get('answer')} ({e.get('by')})",
+    "CredentialsListed": _credentials,
+    "CredentialRenewed": lambda e: (
+        f"{e.get('credential')} of {e.get('owner')} is new, says {e.get('by')}: {e.get('proof')}"
+    ),
+    "Attested": lambda e: f"{e.get('by')} stands up for {e.get('what')}: {e.get('proof')}",
     "LockInForce": lambda _: "nothing of ours is under way any more where it locks",
     "ReleaseGiven": lambda e: (
         f"{e.get('by')}{' (security lead)' if e.get('lead') else ''} would release it"

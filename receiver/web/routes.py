@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel
 
-from receiver.web import api, isolations, journal, metrics, requests, stream, webhook
+from receiver.web import api, isolations, journal, metrics, owing, requests, stream, webhook
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -80,6 +80,41 @@ ROUTES: tuple[Route, ...] = (
         isolations.isolate,
         "Ask for a pod or a node to be isolated",
         body=isolations.Isolate,
+    ),
+    Route(
+        "POST",
+        "/api/v1/incidents/{id}/awareness",
+        owing.set_awareness,
+        "Since when somebody knew of the breach",
+        body=owing.Awareness,
+    ),
+    Route(
+        "POST",
+        "/api/v1/incidents/{id}/authority",
+        owing.tell_authority,
+        "The authority was told, or need not be",
+        body=owing.Authority,
+    ),
+    Route(
+        "POST",
+        "/api/v1/incidents/{id}/assess",
+        owing.assess,
+        "Answer questions of the assessment",
+        body=owing.Assessment,
+    ),
+    Route(
+        "POST",
+        "/api/v1/incidents/{id}/renewed",
+        owing.renewed,
+        "Show that credentials are new",
+        body=owing.Renewal,
+    ),
+    Route(
+        "POST",
+        "/api/v1/incidents/{id}/attest",
+        owing.attest,
+        "Stand up for what must be so before it is closed",
+        body=owing.Attesting,
     ),
     Route(
         "GET",

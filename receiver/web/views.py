@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, assert_never
 
 from receiver.domain.events import EvidenceSealed, Recorded, event_text
@@ -12,7 +12,9 @@ from receiver.domain.incidents import Incident, Lockdown, as_json
 from receiver.domain.isolation import Deny, Isolating, IsolationPlan, IsolationStep, Relabel, Shun
 from receiver.domain.occurrences import occurrences
 from receiver.domain.outcomes import Outcome, Tally
+from receiver.domain.security import Said, SecurityRecord
 from receiver.pipeline.world import Loaded
+from receiver.policy.authority_clock import HOURS
 from receiver.store.effects import StoredPlan, Vote
 from receiver.store.intake import AlertRow
 
@@ -43,6 +45,7 @@ def incident_view(incident: Incident) -> dict[str, Any]:
         "lockdown": None if incident.lockdown is None else _lockdown(incident.lockdown),
         "evidence": [_evidence(sealed) for sealed in incident.evidence],
         "isolations": [_isolating(one) for one in incident.isolations],
+        "security": None if incident.security is None else _owed(incident.security),
         "tried": [[tried.partition(" ")[0], state] for tried, state in document["tried"]],
         "epoch": incident.epoch,
     }
@@ -57,6 +60,26 @@ def _lockdown(lockdown: Lockdown) -> dict[str, Any]:
         "releases": [name for name, _ in lockdown.releases],
         "undo_wanted": list(lockdown.undo_wanted),
     }
+
+
+def _owed(record: SecurityRecord) -> dict[str, Any]:
+    return {
+        "aware_at": record.aware_at.isoformat(),
+        "authority_until": (record.aware_at + timedelta(hours=HOURS)).isoformat(),
+        "authority": None if record.authority is None else _said(record.authority),
+        "filed": record.filed,
+        "answers": {question.value: _said(said) for question, said in record.answers.items()},
+        "credentials": [
+            {"name": str(one), "renewed": _said(said) if (said := record.renewed.get(str(one))) else None}
+            for one in record.credentials
+        ],
+        "attested": {one.value: _said(said) for one, said in record.attested.items()},
+        "missing": list(record.missing_to_close),
+    }
+
+
+def _said(said: Said) -> dict[str, Any]:
+    return {"by": said.by, "text": said.text, "at": said.at.isoformat()}
 
 
 def _isolating(one: Isolating) -> dict[str, Any]:

@@ -47,7 +47,13 @@ async def test_it_is_sealed_once_and_before_anything_else_is_done(store: Store, 
         await h.work()
         kinds = await h.kinds()
         after = kinds[kinds.index("TurnedSecurity") + 1 :]
-        assert after == ["PlanVoided", "IsolationConsidered", "EvidenceSealed", "LockInForce"]
+        assert after == [
+            "PlanVoided",
+            "IsolationConsidered",
+            "EvidenceSealed",
+            "CredentialsListed",
+            "LockInForce",
+        ]
         await h.pass_time(timedelta(minutes=5))
         (event,) = await sealed(h)
         (capture,) = vault.captures()
