@@ -110,9 +110,15 @@ async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[
     diagnosed = ev.Diagnosed(facts=shown, missing=missing, facts_hash="")
     firing = [alert.labels for alert in incident.alerts.values() if alert.firing]
     attacked = turned(found_policies, await _values(world, found_policies, facts, now), firing)
+    # What the others hand over heals, and nothing is healed any more.
+    asking = [
+        fits.policy
+        for fits in found_policies
+        if attacked is None or attacked.by == f"policy {fits.policy.name}"
+    ]
+    handover = handed_over(asking, facts, firing)
     if attacked is not None:
-        return Result((diagnosed, attacked)), facts
-    handover = handed_over((fits.policy for fits in found_policies), facts, firing)
+        return Result(tuple(each for each in (diagnosed, attacked, handover) if each is not None)), facts
     return Result((diagnosed,) if handover is None else (diagnosed, handover)), facts
 
 
@@ -185,6 +191,9 @@ async def quiet_step(world: World, incident: Incident, plan: Plan | None) -> Res
     """Nothing fires: the metrics must have samples and hold, or it is not quiet but blind."""
     now = world.clock.now()
     policy = policy_watching(world.loaded.policies, incident) if plan is None else None
+    if policy is not None and not policy.verification.queries:
+        # One that only finds attacks cannot tell whether all is well.
+        policy = None
     verification = (
         plan.verification if plan is not None else (policy.verification if policy is not None else None)
     )

@@ -143,7 +143,6 @@ _CLASSIFY = table(
         ),
     ),
     *(Key(key.name, Form.ONE_OR_LIST, key.meaning, keys=key.keys) for key in _LEVELS),
-    needed=True,
 )
 _DIAGNOSE = table(
     "diagnose",
@@ -280,7 +279,6 @@ _VERIFY = table(
         Key("for", Form.DURATION, "It must hold this long; four samples at least.", "5m", needed=True),
         Key("every", Form.DURATION, "How far apart the samples lie; at least 1s.", "15s"),
         Key("minSamples", Form.WHOLE, "How many samples must have a value.", "four of five"),
-        needed=True,
     ),
     Key("within", Form.DURATION, "By then it has helped, or it has not.", "10m"),
     table(
@@ -330,9 +328,9 @@ POLICY = (
     _TARGET,
     table(
         "queries",
-        "PromQL, named once and used by name in conditions.",
+        "PromQL, named once and used by name in conditions. It, `classify` and `verify` are needed unless "
+        "there are only signs in `security`.",
         named("name of the query", Form.PROMQL, "One number: the query must give one series."),
-        needed=True,
     ),
     _CLASSIFY,
     _DIAGNOSE,

@@ -67,6 +67,8 @@ def _named(wish: IsolationWish, fits: Applicable, labels: Mapping[str, str]) -> 
     for field, template in (("pod", wish.pod), ("node", wish.node)):
         for label in LOOK_UP.findall(template):
             value = labels.get(label, "")
+            if not value:
+                return f"{wish.act}: the alert has no label {label!r}"
             if not all(DNS_LABEL.fullmatch(part) for part in value.split(".")):
                 return f"{wish.act}: label {label} is {value[:60]!r}, not a plain name"
         said[field] = LOOK_UP.sub(lambda found: labels[found[1]], template)

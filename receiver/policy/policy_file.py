@@ -168,15 +168,17 @@ def read_policy(document: Document, metadata: Fields, spec: Fields, around: Surr
     where = spec.table("target", needed=True)
     target = _target(where)
     _from_anywhere(where, match, target)
-    _queries(draft, spec.table("queries", needed=True))
-    classify = _classify(draft, spec.table("classify", needed=True))
+    # Whose incidents are attacks from the first moment on has nothing to measure, and nothing to verify.
+    acts = "propose" in spec or "security" not in spec
+    _queries(draft, spec.table("queries", needed=acts))
+    classify = _classify(draft, spec.table("classify", needed=acts))
     deadline, probes = _diagnose(draft, spec.having("diagnose").table("diagnose"), target)
     security = _security(draft, spec)
     candidates = _propose(draft, spec, target)
     handover = _handover(draft, spec)
     guards = _guard(draft, spec.having("guard").table("guard"))
     approve = _approve(draft, spec.having("approve"))
-    verification = _verify(draft, spec.table("verify", needed=True))
+    verification = _verify(draft, spec.table("verify", needed=acts))
     if called is None:
         return None
     return Policy(

@@ -199,6 +199,14 @@ def _security(expectation: Expectation, seen: Seen) -> Answer | None:
     return _contained(expectation.security, told, nothing=nothing)
 
 
+def _isolates(expectation: Expectation, seen: Seen) -> Answer | None:
+    if not expectation.isolates:
+        return None
+    found = _incident(expectation, seen)
+    told = () if found is None else [f"{one.summary}: {one.state}" for one in found.incident.isolations]
+    return _contained(expectation.isolates, told, nothing="nothing is to be isolated")
+
+
 def _refused(expectation: Expectation, seen: Seen) -> Answer | None:
     if not expectation.refused:
         return None
@@ -289,6 +297,7 @@ QUESTIONS: dict[str, Callable[[Expectation, Seen], Answer | None]] = {
     "executedCount": _executed_count,
     "undone": _undone,
     "security": _security,
+    "isolates": _isolates,
     "paged": _paged,
     "told": _told,
 }

@@ -39,6 +39,7 @@ KEYS = (
     "executedCount",
     "undone",
     "security",
+    "isolates",
     "paged",
     "told",
 )
@@ -82,6 +83,7 @@ def expectation(fields: Fields, remediations: Collection[str]) -> Expectation:
         executed_count=fields.whole("executedCount", 0, least=0) if "executedCount" in fields else None,
         undone=_remediations(fields, "undone", remediations),
         security=texts(fields, "security"),
+        isolates=texts(fields, "isolates"),
         paged=fields.yes("paged", False) if "paged" in fields else None,
         told=texts(fields, "told"),
     )

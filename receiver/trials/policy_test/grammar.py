@@ -148,6 +148,11 @@ _EXPECT = table(
     Key("executedCount", Form.COUNT, "How many of those there are."),
     Key("undone", Form.TEXTS, "What was put back so far.", suggests=Suggested.REMEDIATION),
     Key("security", Form.TEXT_OR_LIST, "It is a security incident; its sign and its scope contain this."),
+    Key(
+        "isolates",
+        Form.TEXT_OR_LIST,
+        "Something is to be isolated; what is done, and how far it is, contains this.",
+    ),
     Key("paged", Form.YES, "Whether somebody was paged so far."),
     Key("told", Form.TEXT_OR_LIST, "Some message contains this."),
     form=Form.LIST,

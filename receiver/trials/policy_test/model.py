@@ -175,6 +175,7 @@ class Expectation:
     executed_count: int | None = None
     undone: tuple[str, ...] | None = None
     security: tuple[str, ...] = ()
+    isolates: tuple[str, ...] = ()
     paged: bool | None = None
     told: tuple[str, ...] = ()
 

@@ -39,6 +39,7 @@ from receiver.trials.policy_test.model import PolicyTest
 from receiver.trials.policy_test.seen import Seen, SeenIncident, signals_of, writes_of
 from receiver.trials.policy_test.sessions import StoryDatabases
 from remediations import registry
+from remediations.isolation import registry as isolations
 
 SOURCE = "alertmanager"
 AT_MOST = 200
@@ -173,6 +174,7 @@ class Stages:
             store=store,
             clock=clock,
             cluster=self._door,
+            isolations=isolations.build(self._door),
             prometheus=prometheus,
             alertmanagers=[StoryAlertmanager(self._session, test, clock)],
             remediations=registry.build(self._door, databases),

@@ -33,6 +33,10 @@ FILES = files_below([SHIPPED])
 SEED = 20260302
 # Which file probably tells of a slip in which section: tried first, so that most mutants die at once.
 FIRST = {"queries": "queries", "classify": "severity", "verify": "verdict", "undo": "verdict", "": "verdict"}
+# Of one that only finds attacks everything is words: there is nothing to slip in.
+MEASURED = pytest.mark.parametrize(
+    "policy", [path for path in POLICIES if "propose:" in path.read_text()], ids=lambda path: path.stem
+)
 EACH = pytest.mark.parametrize("policy", POLICIES, ids=lambda path: path.stem)
 
 
@@ -64,12 +68,14 @@ def test_its_tests_pass_and_reach_every_rule_of_it(policy: Path) -> None:
     results = asyncio.run(run(chosen(own(policy), None)))
     failed = [result for result in results if not result.played.passed]
     assert not failed, "\n".join(as_text(failed))
-    assert len(results) >= 15
+    # One that only finds attacks has nothing to measure, offer or verify.
+    heals = "propose:" in policy.read_text()
+    assert len(results) >= (15 if heals else 5)
     (read_in,) = (one for one in loaded(policy, policy.read_text()).policies if one.file == str(policy))
     document = read(str(policy), policy.read_text())
     found = covered(read_in, document, catalogue(), [result.played.seen for result in results])
     assert found.never == ()
-    assert found.rules >= 10
+    assert found.rules >= (10 if heals else 2)
 
 
 def test_every_test_is_about_a_policy_that_ships() -> None:
@@ -139,14 +145,14 @@ def test_there_are_mutants_of_every_kind() -> None:
     assert [kind for kind in kinds if kind not in names] == []
 
 
-@EACH
+@MEASURED
 def test_a_slip_in_the_policy_fails_some_test(policy: Path) -> None:
     mutant = random.Random(SEED).choice(living(policy))
     assert asyncio.run(killed_by(policy, mutant)) is not None, str(mutant)
 
 
 @pytest.mark.long
-@EACH
+@MEASURED
 def test_no_slip_in_the_policy_passes_all_tests(policy: Path) -> None:
     alive = [str(one) for one in living(policy) if asyncio.run(killed_by(policy, one)) is None]
     assert alive == []
