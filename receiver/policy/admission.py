@@ -99,8 +99,8 @@ def _quarantine(everybody: tuple[str, ...], isolator: str) -> Admission:
 def _eviction(everybody: tuple[str, ...]) -> Admission:
     """The request holds nothing of the pod, so those that are in quarantine are the policy's parameters.
 
-    They come from a cache of the API server, which follows within moments and not at once: an eviction in the
-    same moment as the mark may pass. The lock on the incident's scope stands before it.
+    They come from a cache of the API server, which follows within moments and not at once: an eviction in
+    the same moment as the mark may pass. The lock on the incident's scope stands before it.
     """
     return Admission(
         "stanch-quarantine-eviction",
@@ -262,6 +262,8 @@ def _resource_rule(rule: Rule) -> dict[str, Any]:
         "apiVersions": ["*"],
         "operations": list(rule.operations),
         "resources": list(rule.resources),
+        # The default, said so that a second `kubectl apply` finds nothing to change.
+        "scope": "*",
     }
 
 
