@@ -90,6 +90,13 @@ TABLE: dict[str, Row] = {
         pod(MARKED),
         SPEC_STAYS,
     ),
+    "a pod in quarantine gets other resources": (
+        EXECUTOR,
+        "pods/resize",
+        pod(MARKED, spec=OTHER),
+        pod(MARKED),
+        SPEC_STAYS,
+    ),
     "a note on a pod in quarantine": (
         EXECUTOR,
         "pods",
@@ -106,6 +113,10 @@ TABLE: dict[str, Row] = {
     "the isolator evicts": (ISOLATOR_ACCOUNT, "pods/eviction", eviction("well"), None, NOTHING_ELSE),
     "a workload is scaled to nothing": (EXECUTOR, "deployments", workload(0), workload(3), NO_REPLICAS),
     "the same by its scale": (EXECUTOR, "deployments/scale", workload(None), workload(3), NO_REPLICAS),
+    **{
+        f"the {what} is set to none": (EXECUTOR, what, workload(0), workload(2), NO_REPLICAS)
+        for what in ("statefulsets", "statefulsets/scale", "replicasets", "replicasets/scale")
+    },
     "a workload is scaled down": (EXECUTOR, "deployments", workload(1), workload(3), ""),
     "what does not run is changed": (EXECUTOR, "statefulsets", workload(0), workload(0), ""),
     "a pod is put into quarantine": (
@@ -183,6 +194,13 @@ TABLE: dict[str, Row] = {
         node(labels={"a": "b"}),
         node(),
         "the isolator leaves labels as they are",
+    ),
+    "a finalizer of a node": (
+        ISOLATOR_ACCOUNT,
+        "nodes",
+        {**node(), "metadata": {"name": "node-0", "finalizers": ["a/b"]}},
+        node(),
+        "the isolator leaves finalizers as they are",
     ),
     "the one network policy": (ISOLATOR_ACCOUNT, "networkpolicies", network_policy(), None, ""),
     "one of another name": (ISOLATOR_ACCOUNT, "networkpolicies", network_policy("open"), None, THIS_ONE),
@@ -280,7 +298,6 @@ def test_every_policy_is_bound_refuses_when_in_doubt_and_is_for_our_accounts_onl
 def test_every_check_refuses_something_in_the_table() -> None:
     said = {row[-1] for row in TABLE.values()}
     rules = {check.message for one in admissions() for check in one.checks}
-    # The finalizers of a node are held as those of a pod are, by the same words.
     assert rules == said - {""}
 
 
