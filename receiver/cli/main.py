@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from receiver.cli import (
+    admission,
     alerts,
     approvals,
     audit,
@@ -105,6 +106,7 @@ app.command(epilog=trying.EXPLAIN_EXAMPLES, rich_help_panel=_RUN)(trying.explain
 app.add_typer(policy.app, name="policy", rich_help_panel=_RUN)
 app.add_typer(remediations.app, name="remediations", rich_help_panel=_RUN)
 app.command(epilog=rbac.RBAC_EXAMPLES, rich_help_panel=_RUN)(rbac.rbac)
+app.command(epilog=admission.ADMISSION_EXAMPLES, rich_help_panel=_RUN)(admission.admission)
 app.add_typer(incidents.app, name="incidents", rich_help_panel=_ASK)
 app.add_typer(plans.app, name="plans", rich_help_panel=_ASK)
 app.command(epilog=why.WHY_EXAMPLES, rich_help_panel=_ASK)(why.why)

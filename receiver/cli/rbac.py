@@ -31,18 +31,21 @@ def rbac(
 ) -> None:
     """Print the Roles that the service needs for these policies, and nothing more.
 
-    The reader looks, the executor writes; bind each to an account of its own. Namespaces are those that the
-    policies list, and where a policy fixes the names of its targets, the executor may write only these.
-    Where a policy has `security` signs, the reader may read what evidence is made of.
+    The reader looks, the executor writes, the isolator isolates; bind each to an account of its own.
+    Namespaces are those that the policies list, and where a policy fixes the names of its targets, the
+    executor may write only these. Where a policy has `security` signs, the reader may read what evidence is
+    made of, and the isolator may do what they isolate by.
     """
     from receiver.cli.policy_files import loaded_from
     from receiver.evidence.selection import READS as EVIDENCE
     from receiver.policy.rbac import grants, roles
     from receiver.probes.catalogue import READS
     from receiver.terminal import screen
+    from remediations.isolation.registry import SPECS
     from remediations.registry import catalogue
 
-    found = grants(loaded_from(path), catalogue(), READS, EVIDENCE)
+    isolations = {spec.act: spec for spec in SPECS}
+    found = grants(loaded_from(path), catalogue(), READS, EVIDENCE, isolations)
     match form:
         case Form.JSON:
             screen.print_json({"items": roles(found)})

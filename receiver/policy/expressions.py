@@ -45,11 +45,15 @@ def names_in(expression: str) -> frozenset[str]:
     return _program(expression)[1]
 
 
-def evaluate(expression: str, values: Mapping[str, Any]) -> tuple[Truth, str]:
-    """Whether it holds over these values, and why it is unknown where it is."""
+def evaluate(expression: str, values: Mapping[str, Any], *, nulls: bool = False) -> tuple[Truth, str]:
+    """Whether it holds over these values, and why it is unknown where it is.
+
+    With ``nulls`` a null is a value like others, as where an API server evaluates.
+    """
     try:
         program, names = _program(expression)
-        answer = program.execute(bound({name: values[name] for name in names if name in values}))
+        given = {name: values[name] for name in names if name in values}
+        answer = program.execute(given if nulls else bound(given))
     except (RuntimeError, KeyError, TypeError, ValueError, ArithmeticError, IndexError) as error:
         return Truth.UNKNOWN, _reason(error)
     if answer is True:

@@ -1,7 +1,8 @@
 """The least rights that a set of policies needs: derived from what remediations and probes declare.
 
-Two roles: the reader looks, the executor writes; both in the namespaces that the policies list and nowhere
-else. Where a policy fixes the names of its targets, the executor may write these and no others.
+Three roles: the reader looks, the executor writes, the isolator isolates; all in the namespaces that the
+policies list and nowhere else. Where a policy fixes the names of its targets, the executor may write these
+and no others.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
+from receiver.domain.isolation import Act, IsolationSpec
 from receiver.domain.plans import Permission, Spec
 from receiver.policy.model import Mode, Policy, PolicySet
 
 # What a database grants is no matter of the cluster: docs/postgres-roles.sql.
 DATABASE = "postgresql"
-READER, EXECUTOR = "stanch-reader", "stanch-executor"
+READER, EXECUTOR, ISOLATOR = "stanch-reader", "stanch-executor", "stanch-isolator"
 # What the guards ask, whatever the cure: who else writes the target's fields.
 GUARDS = (Permission("autoscaling", "horizontalpodautoscalers", "list"),)
 _TARGETS = {
@@ -41,14 +44,20 @@ def grants(
     catalogue: Mapping[str, Spec],
     probe_reads: Mapping[str, tuple[Permission, ...]],
     evidence_reads: tuple[Permission, ...] = (),
+    isolations: Mapping[Act, IsolationSpec] = MappingProxyType({}),
 ) -> list[Grant]:
-    """Every right that some policy needs, once; ``evidence_reads`` where it may find an attack."""
+    """Every right that some policy needs, once; ``evidence_reads`` where it may find an attack.
+
+    Of the ``isolations`` those that its signs ask for: what people ask for besides has no rights by itself.
+    """
     found: dict[Grant, None] = {}
     for policy in policies.policies:
         if policy.mode is Mode.DISABLED:
             continue
         evidence = evidence_reads if policy.security else ()
         for grant in _of_policy(policy, catalogue, probe_reads, evidence):
+            found[grant] = None
+        for grant in _of_signs(policy, isolations):
             found[grant] = None
     return list(found)
 
@@ -73,14 +82,27 @@ def _of_policy(
         for right in reads:
             if right.group == DATABASE:
                 continue
-            yield Grant(READER, None if right.everywhere else namespace, right)
+            yield _granted(READER, namespace, right)
         # A shadowing policy tries out what it would write, which takes the same right as writing it.
         for spec in specs:
             for right in spec.writes:
                 if right.group == DATABASE:
                     continue
-                place = None if right.everywhere else namespace
-                yield Grant(EXECUTOR, place, right, _names(policy, right))
+                yield _granted(EXECUTOR, namespace, right, _names(policy, right))
+
+
+def _of_signs(policy: Policy, isolations: Mapping[Act, IsolationSpec]) -> Iterator[Grant]:
+    """Whose pods and nodes they are shows only in the alert, so no names are fixed."""
+    acts = dict.fromkeys(wish.act for sign in policy.security for wish in sign.isolate)
+    specs = [isolations[act] for act in acts if act in isolations]
+    for namespace in policy.target.namespaces:
+        for spec in specs:
+            yield from (_granted(READER, namespace, right) for right in spec.reads)
+            yield from (_granted(ISOLATOR, namespace, right) for right in spec.writes)
+
+
+def _granted(role: str, namespace: str, right: Permission, names: tuple[str, ...] = ()) -> Grant:
+    return Grant(role, None if right.everywhere else namespace, right, names)
 
 
 def _names(policy: Policy, right: Permission) -> tuple[str, ...]:

@@ -10,16 +10,27 @@ from builders import policies, policy
 from typer.testing import CliRunner
 
 from receiver.cli.main import app
-from receiver.policy.model import Candidate, Mode, Policy, ProbeUse, TargetTemplate
-from receiver.policy.rbac import EXECUTOR, READER, allowed, grants, roles
+from receiver.domain.isolation import Act
+from receiver.policy.model import (
+    Candidate,
+    IsolationWish,
+    Mode,
+    Policy,
+    ProbeUse,
+    SecuritySign,
+    TargetTemplate,
+)
+from receiver.policy.rbac import EXECUTOR, ISOLATOR, READER, allowed, grants, roles
 from receiver.probes.catalogue import FACTS, READS
+from remediations.isolation.registry import SPECS
 from remediations.registry import catalogue
 
+ISOLATIONS = {spec.act: spec for spec in SPECS}
 FIXED = TargetTemplate("Deployment", "shop", "api", ("shop",), ())
 
 
 def of(*found: Policy) -> list[dict[str, object]]:
-    return roles(grants(policies(*found), catalogue(), READS))
+    return roles(grants(policies(*found), catalogue(), READS, isolations=ISOLATIONS))
 
 
 def rules(found: list[dict[str, object]], name: str) -> list[object]:
@@ -60,6 +71,36 @@ def test_the_reader_writes_nothing_and_nobody_deletes_or_takes_all() -> None:
         verbs = {verb for rule in role["rules"] for verb in rule["verbs"]}  # type: ignore[attr-defined]
         assert verbs <= ({"get", "list"} if role["metadata"]["name"] == READER else {"patch", "create"})  # type: ignore[index]
     assert "*" not in str(found)
+
+
+def isolating(*acts: Act) -> Policy:
+    wishes = tuple(IsolationWish(act, pod="{{ labels.pod }}") for act in acts)
+    return policy(target=FIXED, security=(SecuritySign("a miner runs in it", isolate=wishes),))
+
+
+def test_what_signs_isolate_the_isolator_writes_and_the_reader_reads() -> None:
+    found = of(isolating(Act.POD_QUARANTINE))
+    (isolator,) = rules(found, ISOLATOR)
+    assert isolator == [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["patch"]},
+        {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["create"]},
+    ]
+    assert "endpointslices" in str(rules(found, READER))
+    assert rules(found, EXECUTOR) == rules(of(policy(target=FIXED)), EXECUTOR)
+
+
+def test_the_isolator_deletes_evicts_and_replaces_nothing() -> None:
+    found = [role for role in of(isolating(*Act)) if role["metadata"]["name"] == ISOLATOR]  # type: ignore[index]
+    assert [role["kind"] for role in found] == ["ClusterRole", "Role"]
+    verbs = {verb for role in found for rule in role["rules"] for verb in rule["verbs"]}  # type: ignore[attr-defined]
+    assert verbs == {"create", "patch"}
+    assert "eviction" not in str(found) and "*" not in str(found)
+
+
+def test_no_isolator_where_no_sign_isolates() -> None:
+    looked_for = policy(target=FIXED, security=(SecuritySign("a miner runs in it"),))
+    for one in (policy(target=FIXED), looked_for, replace(isolating(*Act), mode=Mode.DISABLED)):
+        assert rules(of(one), ISOLATOR) == []
 
 
 def test_what_is_looked_at_in_all_namespaces_is_a_cluster_role() -> None:
@@ -114,6 +155,6 @@ def test_the_command_prints_what_kubectl_takes() -> None:
     assert shown.exit_code == 0
     found = json.loads(shown.stdout)["items"]
     assert {role["kind"] for role in found} <= {"Role", "ClusterRole"}
-    assert {role["metadata"]["name"] for role in found} <= {READER, EXECUTOR}
+    assert {role["metadata"]["name"] for role in found} <= {READER, EXECUTOR, ISOLATOR}
     text = CliRunner().invoke(app, ["rbac"]).stdout
     assert text.count("apiVersion: rbac.authorization.k8s.io/v1") == len(found)

@@ -1,16 +1,20 @@
 """Who is asking and whether they may: bearer tokens, a set of forbidden pairs, and the reviews about both.
 
-Deliberately no RBAC engine. Whatever the cluster serves is allowed unless forbidden; whatever it does not
-serve (the made-up `actions.stanch.dev`, say) is denied unless granted, as RBAC would answer for it.
+Deliberately no RBAC engine. Whatever the cluster serves is allowed unless forbidden, or unless the user may
+do named things only; whatever it does not serve (the made-up `actions.stanch.dev`, say) is denied unless
+granted, as RBAC would answer for it. Who may impersonate somebody is taken for them where they ask for it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from receiver.demo.kubernetes.resources import JsonObject, group_versions
 from receiver.demo.kubernetes.status import ApiError, unauthorized
+
+_ACCOUNT = re.compile(r"system:serviceaccount:(?P<namespace>[^:]+):(?P<name>[^:]+)")
 
 Pair = tuple[str, str]
 """(verb, resource) such as ("patch", "deployments"), ("get", "pods/log") or ("*", "secrets")."""
@@ -25,6 +29,8 @@ class User:
     forbidden: frozenset[Pair] = frozenset()
     audiences: tuple[str, ...] = ()
     uid: str = ""
+    only: frozenset[Pair] | None = None
+    """All that is allowed; None: everything that is not forbidden."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +81,30 @@ class Access:
     grants: list[Grant] = field(default_factory=list)
 
     def who(self, headers: Mapping[str, str]) -> User:
-        """The user of a request; raises 401."""
+        """The user of a request, or whom they ask to be taken for; raises 401, and 403 where they may not."""
+        user = self._authenticated(headers)
+        name = headers.get("Impersonate-User", "")
+        if not name:
+            return user
+        account = _ACCOUNT.fullmatch(name)
+        if account is None:
+            self.require(user, Question(verb="impersonate", group="", resource="users", name=name))
+            return self._named(name, ("system:authenticated",))
+        namespace = account["namespace"]
+        self.require(
+            user,
+            Question(
+                verb="impersonate",
+                group="",
+                resource="serviceaccounts",
+                namespace=namespace,
+                name=account["name"],
+            ),
+        )
+        groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
+        return self._named(name, groups)
+
+    def _authenticated(self, headers: Mapping[str, str]) -> User:
         if not self.tokens:
             return User("kubernetes-admin", ("system:masters",))
         scheme, _, token = headers.get("Authorization", "").partition(" ")
@@ -86,7 +115,9 @@ class Access:
 
     def allows(self, user: User, question: Question) -> bool:
         pairs = {(v, r) for v in (question.verb, "*") for r in (question.resource, "*")}
-        return not pairs & (self.forbidden | user.forbidden)
+        if pairs & (self.forbidden | user.forbidden):
+            return False
+        return user.only is None or bool(pairs & user.only)
 
     def require(self, user: User, question: Question) -> None:
         """Raise 403, naming user, verb, resource and place, unless allowed."""
@@ -117,8 +148,8 @@ class Access:
         return {"kind": kind, "apiVersion": f"{group}/v1", "metadata": {}, "spec": spec, "status": status}
 
     def _named(self, name: str, groups: tuple[str, ...]) -> User:
-        forbidden = next((user.forbidden for user in self.tokens.values() if user.name == name), frozenset())
-        return User(name, groups, forbidden)
+        known = next((user for user in self.tokens.values() if user.name == name), User(name))
+        return replace(known, groups=groups)
 
     def _access_status(self, user: User, attributes: JsonObject) -> JsonObject:
         resource = attributes.get("resource", "")

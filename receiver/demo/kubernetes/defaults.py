@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from receiver.demo.kubernetes.resources import (
+    ADMISSION_POLICIES,
     DAEMONSETS,
     DEPLOYMENTS,
     EVENTS,
@@ -42,6 +43,8 @@ _KEPT_WHEN_EMPTY = frozenset(
         # Of a NetworkPolicy: empty means every pod, absent means none.
         "podSelector",
         "namespaceSelector",
+        # Of an admission policy.
+        "objectSelector",
     }
 )
 # Controllers write nulls and empty maps into a status on purpose; a ConfigMap's keys are its own affair.
@@ -84,6 +87,8 @@ def with_defaults(resource: Resource, obj: JsonObject) -> JsonObject:
         result.setdefault("volumeBindingMode", "Immediate")
     elif resource is NETWORKPOLICIES and isinstance(spec, dict):
         spec.setdefault("policyTypes", ["Ingress", "Egress"] if "egress" in spec else ["Ingress"])
+    elif resource is ADMISSION_POLICIES and isinstance(spec, dict):
+        _admission_policy(spec)
     elif resource is SECRETS:
         result.setdefault("type", "Opaque")
         for key, text in result.pop("stringData", {}).items():
@@ -214,6 +219,16 @@ def _autoscaler(spec: JsonObject) -> None:
     spec.setdefault("minReplicas", 1)
     target = {"type": "Utilization", "averageUtilization": 80}
     spec.setdefault("metrics", [{"type": "Resource", "resource": {"name": "cpu", "target": target}}])
+
+
+def _admission_policy(spec: JsonObject) -> None:
+    spec.setdefault("failurePolicy", "Fail")
+    constraints = spec.setdefault("matchConstraints", {})
+    constraints.setdefault("matchPolicy", "Equivalent")
+    constraints.setdefault("namespaceSelector", {})
+    constraints.setdefault("objectSelector", {})
+    for rule in constraints.get("resourceRules", []):
+        rule.setdefault("scope", "*")
 
 
 def _event(result: JsonObject) -> None:

@@ -7,14 +7,14 @@ happens between two awaits, so two requests never interleave here, whatever the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from receiver.demo.kubernetes import budgets, discovery
+from receiver.demo.kubernetes import admission, budgets, discovery
 from receiver.demo.kubernetes.access import Access, Question, User
 from receiver.demo.kubernetes.calls import Applied
 from receiver.demo.kubernetes.logs import Logs
 from receiver.demo.kubernetes.metrics import GROUP, Metrics
-from receiver.demo.kubernetes.registry import Outcome, Registry
+from receiver.demo.kubernetes.registry import Outcome, Registry, WriteOptions
 from receiver.demo.kubernetes.requests import (
     PATH,
     ApiRequest,
@@ -81,7 +81,9 @@ class Handlers:
             return _unknown_path(request.path)
         verb = verb_of(request.method, target)
         self._require(user, verb, target)
-        return self._verb_of(verb)(request, target)
+        if verb in ("get", "list"):
+            return self._get(request, target) if verb == "get" else self._list(request, target)
+        return self._write_of(verb)(request, target, self._options(request, target, user))
 
     def _measured(self, request: ApiRequest, user: User) -> JsonObject | None:
         """The answer of the metrics API, if it is asked and there is one."""
@@ -108,10 +110,17 @@ class Handlers:
         )
         self.access.require(user, question)
 
-    def _verb_of(self, verb: str) -> Callable[[ApiRequest, Target], Reply]:
+    def _options(self, request: ApiRequest, target: Target, user: User) -> WriteOptions:
+        options = options_of(request, target)
+
+        def admit(new: JsonObject | None, old: JsonObject | None) -> None:
+            write = admission.Write(user=user, target=target, new=new, old=old, dry_run=options.dry_run)
+            admission.enforce(self.registry.store, write)
+
+        return replace(options, admit=admit)
+
+    def _write_of(self, verb: str) -> Callable[[ApiRequest, Target, WriteOptions], Reply]:
         return {
-            "get": self._get,
-            "list": self._list,
             "create": self._create,
             "update": self._update,
             "patch": self._patch,
@@ -135,43 +144,41 @@ class Handlers:
         body = {"kind": f"{resource.kind}List", "apiVersion": resource.group_version}
         return Reply(200, {**body, "metadata": cut.metadata, "items": items})
 
-    def _create(self, request: ApiRequest, target: Target) -> Reply:
+    def _create(self, request: ApiRequest, target: Target, options: WriteOptions) -> Reply:
         body = object_of(request)
         namespace = target.namespace or ""
         if target.subresource == "eviction":
-            pod = budgets.evict(
-                self.registry, namespace, target.name, body, dry_run=options_of(request, target).dry_run
-            )
+            options.admit(body, None)
+            pod = budgets.evict(self.registry, namespace, target.name, body, dry_run=options.dry_run)
             success = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
             return Reply(201, success, applied=self._removal("evict", target, pod, request))
         if target.name:
             raise method_not_allowed()
-        outcome = self.registry.create(target.resource, namespace, body, options_of(request, target))
+        outcome = self.registry.create(target.resource, namespace, body, options)
         return _reply(201, "create", target, outcome)
 
-    def _update(self, request: ApiRequest, target: Target) -> Reply:
+    def _update(self, request: ApiRequest, target: Target, options: WriteOptions) -> Reply:
         outcome = self.registry.replace(
-            target.resource,
-            target.namespace or "",
-            target.name,
-            object_of(request),
-            options_of(request, target),
+            target.resource, target.namespace or "", target.name, object_of(request), options
         )
         return _reply(200, "update", target, outcome)
 
-    def _patch(self, request: ApiRequest, target: Target) -> Reply:
+    def _patch(self, request: ApiRequest, target: Target, options: WriteOptions) -> Reply:
         patch = (request.content_type, request.parsed())
-        options = options_of(request, target)
         namespace = target.namespace or ""
         outcome = self.registry.patch(target.resource, namespace, target.name, patch, options)
         return _reply(200, "patch", target, outcome)
 
-    def _delete(self, request: ApiRequest, target: Target) -> Reply:
-        dry_run = options_of(request, target).dry_run
+    def _delete(self, request: ApiRequest, target: Target, options: WriteOptions) -> Reply:
         body = request.parsed() or {}
-        dry_run = dry_run or bool(body.get("dryRun"))
+        dry_run = options.dry_run or bool(body.get("dryRun"))
         obj = self.registry.delete(
-            target.resource, target.namespace or "", target.name, body, dry_run=dry_run
+            target.resource,
+            target.namespace or "",
+            target.name,
+            body,
+            dry_run=dry_run,
+            admit=options.admit,
         )
         applied = None if dry_run else self._removal("delete", target, obj, request)
         if target.resource in (PODS, NAMESPACES):
@@ -182,14 +189,16 @@ class Handlers:
         success = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
         return Reply(200, {**success, "details": details}, applied=applied)
 
-    def _delete_collection(self, request: ApiRequest, target: Target) -> Reply:
+    def _delete_collection(self, request: ApiRequest, target: Target, options: WriteOptions) -> Reply:
         reply = self._list(request, target)
         assert isinstance(reply.body, dict)
         applied = None
         for item in reply.body["items"]:
             metadata = item["metadata"]
             namespace, name = metadata.get("namespace", ""), metadata["name"]
-            obj = self.registry.delete(target.resource, namespace, name, {}, dry_run=request.dry_run)
+            obj = self.registry.delete(
+                target.resource, namespace, name, {}, dry_run=options.dry_run, admit=options.admit
+            )
             applied = self._removal("deletecollection", target, obj, request)
         return Reply(200, reply.body, applied=applied)
 

@@ -7,6 +7,7 @@ order in which the real server applies them; that order decides which refusal a 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -34,6 +35,12 @@ from receiver.demo.kubernetes.storage import Store, timestamp
 from receiver.demo.kubernetes.validation import objections, unknown_fields, without_unknown_fields
 
 FieldValidation = Literal["Strict", "Warn", "Ignore"]
+# What is to be stored and what is stored now, None where there is none; raises where that is refused.
+Admit = Callable[[JsonObject | None, JsonObject | None], None]
+
+
+def unasked(new: JsonObject | None, old: JsonObject | None) -> None:
+    """Nobody is asked about what the controllers do and what tests arrange."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +51,7 @@ class WriteOptions:
     dry_run: bool = False
     field_validation: FieldValidation = "Warn"
     subresource: str = ""
+    admit: Admit = unasked
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,7 @@ class Registry:
         obj = with_managed_fields(obj, None, self._writer(options))
         if (status := initial_status(resource)) is not None:
             obj["status"] = status
+        options.admit(obj, None)
         if not options.dry_run:
             obj = self.store.put(resource, obj)
         return Outcome(obj, not options.dry_run, warnings)
@@ -207,6 +216,10 @@ class Registry:
             raise invalid(resource, name, causes)
         if resource is PVCS:
             claims.admit(self.store, new, old)
+        if options.subresource == "scale":
+            options.admit(scale_of(new), scale_of(old))
+        else:
+            options.admit(new, old)
         if new == old:
             return Outcome(old, False, warnings)
         if options.subresource != "status" and counts(resource, new, old):
@@ -232,11 +245,19 @@ class Registry:
         return separated
 
     def delete(
-        self, resource: Resource, namespace: str, name: str, body: JsonObject, *, dry_run: bool = False
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        body: JsonObject,
+        *,
+        dry_run: bool = False,
+        admit: Admit = unasked,
     ) -> JsonObject:
         """Remove the object and return it as it was last."""
         obj = self.read(resource, namespace, name)
         check_preconditions(resource, obj, body.get("preconditions") or {})
+        admit(None, obj)
         if not dry_run:
             self.store.remove(resource, obj)
             if resource is NAMESPACES:

@@ -218,6 +218,25 @@ SCALED_OBJECTS = Resource(
     subresources=("status",),
     counts_generations=True,
 )
+ADMISSION_POLICIES = Resource(
+    group="admissionregistration.k8s.io",
+    version="v1",
+    plural="validatingadmissionpolicies",
+    kind="ValidatingAdmissionPolicy",
+    model="V1ValidatingAdmissionPolicy",
+    namespaced=False,
+    subresources=("status",),
+    counts_generations=True,
+)
+ADMISSION_BINDINGS = Resource(
+    group="admissionregistration.k8s.io",
+    version="v1",
+    plural="validatingadmissionpolicybindings",
+    kind="ValidatingAdmissionPolicyBinding",
+    model="V1ValidatingAdmissionPolicyBinding",
+    namespaced=False,
+    counts_generations=True,
+)
 LEASES = Resource(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease", model="V1Lease")
 
 RESOURCES = (
@@ -239,6 +258,8 @@ RESOURCES = (
     HPAS,
     PDBS,
     STORAGECLASSES,
+    ADMISSION_POLICIES,
+    ADMISSION_BINDINGS,
     LEASES,
     ENDPOINTSLICES,
     NETWORKPOLICIES,

@@ -76,6 +76,19 @@ def forbidden(resource: Resource, name: str, why: str) -> ApiError:
     return ApiError(403, "Forbidden", message, _details(resource, name))
 
 
+def denied(
+    resource: Resource, name: str, policy_and_binding: tuple[str, str], why: str, reason: str
+) -> ApiError:
+    """An admission policy refuses it: a 422 in the words of a 403, unless the policy gives another reason."""
+    policy, binding = policy_and_binding
+    said = f"ValidatingAdmissionPolicy '{policy}' with binding '{binding}' denied request: {why}"
+    error = forbidden(resource, name, said)
+    error.code = error.body["code"] = {"Forbidden": 403, "Unauthorized": 401}.get(reason, 422)
+    error.body["reason"] = reason
+    error.body["details"]["causes"] = [{"message": said}]
+    return error
+
+
 def already_exists(resource: Resource, name: str) -> ApiError:
     message = f'{resource.qualified} "{name}" already exists'
     return ApiError(409, "AlreadyExists", message, _details(resource, name))

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from receiver.cli.main import app
 from receiver.demo.kubernetes import ApiServer, JsonObject, SteppedClock, is_ready
 
 Manifest = Callable[..., JsonObject]
@@ -188,3 +190,15 @@ async def test_delete_takes_replica_sets_and_pods_along(kubectl: Kubectl, api: A
     await kubectl("delete", "deployment", "api", "--timeout=20s")
     await kubectl("get", "pods")
     assert api.find("replicasets", "shop") == api.find("pods", "shop") == []
+
+
+async def test_the_printed_admission_policies_can_be_applied_and_hold(
+    kubectl: Kubectl, api: ApiServer, tmp_path: Path
+) -> None:
+    printed = tmp_path / "admission.yaml"
+    printed.write_text(CliRunner().invoke(app, ["admission", "--account", "kubernetes-admin"]).stdout)
+    assert await kubectl("apply", "-f", str(printed))
+    assert "configured" not in await kubectl("apply", "-f", str(printed))
+    process = await kubectl.start("scale", "deployment/api", "--replicas=0")
+    _, err = await asyncio.wait_for(process.communicate(), timeout=30)
+    assert "Stanch sets nothing that runs to no replicas" in err.decode()
