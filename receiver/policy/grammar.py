@@ -279,6 +279,7 @@ _VERIFY = table(
         Key("for", Form.DURATION, "It must hold this long; four samples at least.", "5m", needed=True),
         Key("every", Form.DURATION, "How far apart the samples lie; at least 1s.", "15s"),
         Key("minSamples", Form.WHOLE, "How many samples must have a value.", "four of five"),
+        needed=True,
     ),
     Key("within", Form.DURATION, "By then it has helped, or it has not.", "10m"),
     table(
@@ -294,7 +295,6 @@ _VERIFY = table(
         "inconclusive",
         words=("inconclusive",),
     ),
-    needed=True,
 )
 _UNDO = table(
     "undo",

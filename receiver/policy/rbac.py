@@ -21,6 +21,8 @@ from receiver.policy.model import Mode, Policy, PolicySet
 DATABASE = "postgresql"
 READER, EXECUTOR, ISOLATOR = "stanch-reader", "stanch-executor", "stanch-isolator"
 # What the guards ask, whatever the cure: who else writes the target's fields.
+# What whoever was in a pod may have read is told by the pods.
+CREDENTIALS = (Permission("", "pods", "list"),)
 GUARDS = (Permission("autoscaling", "horizontalpodautoscalers", "list"),)
 _TARGETS = {
     "Deployment": Permission("apps", "deployments", "get"),
@@ -78,6 +80,8 @@ def _of_policy(
     if specs:
         reads += GUARDS
     reads += evidence
+    if policy.security:
+        reads += CREDENTIALS
     for namespace in policy.target.namespaces:
         for right in reads:
             if right.group == DATABASE:

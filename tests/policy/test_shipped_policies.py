@@ -110,6 +110,7 @@ LEVELS: dict[str, dict[Severity, list[tuple[str, int]]]] = {
         Severity.P2: [("failing >= 0.05", 300), ("breakers >= 1", 300)],
         Severity.P3: [("worst > 0.01", 300)],
     },
+    "inc-007-security": {},
 }
 # Well again, and the minutes to watch it.
 WELL = {
@@ -127,6 +128,7 @@ WELL = {
         15,
     ),
     "inc-006-external-api": ("worst < 0.01 && breakers <= 0.0 && limited <= 0.0", 15),
+    "inc-007-security": ("false", 15),
 }
 # What the playbook asks for, in its order: what is offered, and after a dash what is not there yet and only
 # named to a person. What no release will ever do is handed over.
@@ -170,6 +172,7 @@ ASKED = {
         "- provider.wait",
         "deployment.set-env",
     ],
+    "inc-007-security": [],
 }
 
 
@@ -197,6 +200,13 @@ HANDED_OVER = {
     "inc-004-agent-failures": [
         "Revert the commit that broke the agent pack",
         "Replace the provider's key, if it is not valid any more",
+    ],
+    "inc-007-security": [
+        "Block the addresses that the attack comes from",
+        "End the suspicious sessions",
+        "Call legal, if personal data may have been reached",
+        "Open a private channel and invite by name",
+        "Take snapshots of the disks, and of the database if the security lead says so",
     ],
 }
 

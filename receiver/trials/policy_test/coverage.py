@@ -134,6 +134,9 @@ def _classify(policy: Policy) -> Iterator[Rule]:
             name = f"classify.{level}: {rule.expr}"
             said = f"{level}: {rule.expr}"
             yield Rule(name, ("spec", "classify", level.value, index), _classified_by(said))
+    if not policy.classify.levels:
+        # There are no numbers that could decide.
+        return
     yield Rule(
         "classify.severityLabel: where the numbers do not decide",
         ("spec", "classify", "severityLabel"),
