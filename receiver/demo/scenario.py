@@ -31,6 +31,8 @@ class Scenario(BaseModel):
     name: str
     sentence: str
     helps: bool
+    # Whether somebody attacks meanwhile.
+    attack: bool = False
     namespace: str
     app: str
     replicas: int
@@ -59,6 +61,16 @@ class Scenario(BaseModel):
                 "selector": {"matchLabels": labels},
                 "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
             },
+        }
+
+    @property
+    def service(self) -> dict[str, Any]:
+        """What sends requests to its pods."""
+        return {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": self.app, "namespace": self.namespace},
+            "spec": {"selector": {"app": self.app}, "ports": [{"port": 80}]},
         }
 
 

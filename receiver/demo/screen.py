@@ -20,7 +20,7 @@ from receiver.terminal import cards, screen
 from receiver.terminal.sentences import sentence
 
 if TYPE_CHECKING:
-    from receiver.demo.run import DemoOptions
+    from receiver.demo.story import DemoOptions
     from receiver.demo.world import DemoWorld
 
 STYLES = {
@@ -43,6 +43,16 @@ STYLES = {
     "Undone": "bold cyan",
     "UndoAsked": "bold yellow",
     "AlertResolved": "green",
+    "TurnedSecurity": "bold red",
+    "LockInForce": "bold red",
+    "PlanVoided": "yellow",
+    "EvidenceSealed": "bold cyan",
+    "IsolationAsked": "bold yellow",
+    "IsolationApproved": "green",
+    "IsolationStepDone": "bold cyan",
+    "IsolationHolds": "bold green",
+    "IsolationLeaks": "bold red",
+    "IsolationFailed": "bold red",
 }
 
 
@@ -112,6 +122,28 @@ class Screen:
         self._console.print(cards.plan_card(plan))
         return None
 
+    def isolation(self, isolation: dict[str, Any]) -> None:
+        """The card that a security lead sees."""
+        if self._json:
+            return self._line({"isolation": isolation})
+        self._console.print(cards.isolation_card(isolation))
+        return None
+
+    def incident(self, incident: dict[str, Any]) -> None:
+        """The incident as those with the right see it."""
+        if self._json:
+            return self._line({"incident_now": incident})
+        self._console.print(cards.incident_card(incident))
+        return None
+
+    def mined(self, pod: str) -> None:
+        """The attack."""
+        self._say("world", f"a miner starts in pod {pod}", style="red")
+
+    def told(self, text: str) -> None:
+        """What the public channel reads."""
+        self._say("public channel", text, style="dim")
+
     def waiting(self, plan_id: str, hint: str) -> None:
         """How to answer."""
         self._ask(
@@ -147,6 +179,22 @@ class Screen:
         words = "cured, verified and resolved" if well else "not cured: this demo ends with an open incident"
         text = Text(words, style="bold green" if well else "bold red")
         text.append(f"; writes sent to the cluster: {writes}; it took {minutes} minutes of the demo's time")
+        self._console.print(Panel(text, border_style="green" if well else "red", expand=False))
+        return None
+
+    def contained(self, world: DemoWorld, *, well: bool) -> None:
+        """What became of an attack."""
+        deleted = world.deletions
+        if self._json:
+            return self._line({"contained": well, "writes": world.real_writes, "deletions": deleted})
+        words = (
+            "cut off, with its evidence" if well else "not contained: this demo ends with an attack under way"
+        )
+        text = Text(words, style="bold green" if well else "bold red")
+        text.append(
+            f"; writes sent to the cluster: {world.real_writes}, of them deletions and evictions: {deleted}"
+            "; what is owed is a person's"
+        )
         self._console.print(Panel(text, border_style="green" if well else "red", expand=False))
         return None
 

@@ -19,6 +19,8 @@ from receiver.domain.clock import Clock
 HISTORY = timedelta(hours=4)
 SCRAPE = timedelta(seconds=15)
 CLUSTER = "demo"
+# Bytes a second; a pod of ours sends a fortieth of it.
+MINER_SENDS = 80_000.0
 
 
 @dataclass
@@ -32,6 +34,7 @@ class DemoWorld:
     traffic: Traffic
     kubelets: Kubelets
     spoiled: bool = False
+    mined: str = ""
     released_at: datetime | None = None
 
     def release_bad(self) -> None:
@@ -41,6 +44,22 @@ class DemoWorld:
         patch: dict[str, Any] = {"spec": {"template": scenario.manifest(scenario.bad)["spec"]["template"]}}
         self.api.change("deployments", scenario.namespace, scenario.app, patch, manager="ci")
         self.api.reconcile()
+
+    def start_miner(self) -> str:
+        """A miner starts in one pod of the release; the name of the pod."""
+        scenario = self.scenario
+        pods = self.api.find("pods", scenario.namespace, f"app={scenario.app}")
+        self.mined = min(str(pod["metadata"]["name"]) for pod in pods)
+        self.kubelets.sending[self.mined] = MINER_SENDS
+        return self.mined
+
+    @property
+    def deletions(self) -> int:
+        """How many objects our service asked to go."""
+        return sum(
+            (call.method == "DELETE" or call.path.endswith("/eviction")) and not call.dry_run
+            for call in self.api.calls
+        )
 
     def sick_share(self, at: datetime) -> float | None:
         """Which part of the serving pods fails requests; all of them once a wrong cause has spoiled it.
@@ -72,6 +91,8 @@ async def demo_world(scenario: Scenario, clock: Clock, *, port: int = 0) -> Asyn
     """The world with a healthy past of several hours; nothing is wrong yet."""
     api = ApiServer(clock=clock, port=port)
     api.rollout(scenario.manifest(scenario.good), ago=timedelta(hours=26))
+    if scenario.attack:
+        api.load([scenario.service])
     async with api, SmallAlertmanager(clock=clock) as manager:
         traffic = Traffic(scenario, lambda at: world.sick_share(at))
         target = Target(job=scenario.app, instance=f"{scenario.app}:8080", collect=traffic.collect)
@@ -95,7 +116,16 @@ def _rules(scenario: Scenario) -> list[AlertingRule]:
     errors = f'sum(rate(gl_errors_total{{app="{scenario.app}"}}[5m]))'
     requests = f'sum(rate(gl_requests_total{{app="{scenario.app}"}}[5m]))'
     labels = {"app": scenario.app, "namespace": scenario.namespace, "severity": "critical"}
+    sends = f'rate(container_network_transmit_bytes_total{{namespace="{scenario.namespace}"}}[1m])'
+    miner = AlertingRule(
+        name="MinerFound",
+        expr=f"sum by (namespace, pod) ({sends}) > {MINER_SENDS / 4}",
+        for_=timedelta(seconds=30),
+        labels={"category": "security", "severity": "critical"},
+        annotations={"summary": "a pod sends as much as a miner does"},
+    )
     return [
+        *((miner,) if scenario.attack else ()),
         AlertingRule(
             name="HighErrorRate",
             expr=f"{errors} / {requests} > 0.05",
@@ -104,5 +134,5 @@ def _rules(scenario: Scenario) -> list[AlertingRule]:
             annotations={
                 "summary": f"{scenario.app} answers {{{{ $value | humanizePercentage }}}} with errors"
             },
-        )
+        ),
     ]

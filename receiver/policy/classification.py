@@ -57,6 +57,8 @@ def classify(
                 unknown.append((severity, f"{severity} ({rule.expr}): {reason}"))
     measured = worst([severity for severity, _ in held])
     labelled, label_reason = _from_labels(rules, labels)
+    if not rules.levels:
+        return Judgement(labelled, "severity label", value, f"nothing is measured; {label_reason}", False)
     open_above = [severity for severity, _ in unknown if severity.worse_than(measured)]
     if measured is not None and not open_above:
         rule = next(rule for severity, rule in held if severity is measured)

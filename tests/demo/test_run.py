@@ -87,6 +87,41 @@ async def test_a_rollback_that_does_not_help_is_no_success(tmp_path: Path) -> No
     assert told[-1]["writes"] == 1
 
 
+CONTAINED = [
+    "ApprovalRequested",
+    "TurnedSecurity",
+    "PlanVoided",
+    "IsolationPlanned",
+    "IsolationAsked",
+    "EvidenceSealed",
+    "IsolationStarted",
+    "IsolationStepDone",
+    "IsolationHolds",
+]
+
+
+async def test_a_miner_is_cut_off_with_its_evidence_and_nothing_is_healed_or_deleted(tmp_path: Path) -> None:
+    async with ApiServer(clock=RealClock()) as production:
+        code, told = await demo("--yes", "--scenario", "security", folder=tmp_path, cluster=production.url)
+        assert len(production.calls) == 0
+    assert code == 0
+    events = [line["event"] for line in told if "event" in line]
+    names = [event["event"] for event in events]
+    places = [names.index(name) for name in CONTAINED]
+    assert places == sorted(places)
+    assert "Executed" not in names
+    assert told[-1] == {"contained": True, "writes": 3, "deletions": 0}
+    (shown,) = [line["incident_now"] for line in told if "incident_now" in line]
+    assert [one["state"] for one in shown["isolations"]] == ["holds", "holds"]
+    assert shown["evidence"][0]["files"] > 5 and shown["security"]["authority_until"]
+    # Everybody reads along in the public channel: not which pod, not why.
+    public = [line["public channel"] for line in told if "public channel" in line]
+    about_it = [text for text in public if "incident 2" in text]
+    pod = shown["isolations"][0]["target"].rsplit("/", 1)[1]
+    assert about_it and all("restricted incident" in text for text in about_it)
+    assert not [text for text in public if pod in text or "miner" in text.lower()]
+
+
 async def test_without_yes_it_waits_for_a_person_who_approves_with_the_line_it_prints(tmp_path: Path) -> None:
     async with ApiServer(clock=RealClock()) as production:
         config = str(kubeconfig(tmp_path, production.url))
