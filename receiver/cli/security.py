@@ -28,10 +28,13 @@ def owed(
 ) -> None:
     """Tell what is left to do before it can be closed, and until when; exits 1 while something is."""
     from receiver.cli.client import connect
-    from receiver.cli.failures import NOT_WELL
+    from receiver.cli.failures import NOT_WELL, REFUSED, Failure
     from receiver.terminal import cards, screen
 
-    found = connect(url, token_file).get(f"/incidents/{incident}").get("security") or {}
+    shown = connect(url, token_file).get(f"/incidents/{incident}")
+    if shown.get("restricted"):
+        raise Failure(f"incident {incident} is restricted: it takes the right to read it", code=REFUSED)
+    found = shown.get("security") or {}
     if output is Output.JSON:
         screen.print_json(found)
     else:
