@@ -51,6 +51,13 @@ _SETTING = (
                 form=Form.LIST,
                 needed=True,
             ),
+            table(
+                "slots",
+                "Replication slots that nobody reads; without the key nobody can tell of any.",
+                Key("name", Form.TEXT, "Its name.", needed=True),
+                Key("kept", Form.COUNT, "The bytes of WAL that are kept for it.", needed=True),
+                form=Form.LIST,
+            ),
         ),
     ),
     _QUERIES,

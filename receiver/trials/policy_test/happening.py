@@ -15,6 +15,7 @@ from receiver.trials.policy_test.model import (
     JsonObject,
     Saying,
     Sessions,
+    Slot,
     Spot,
 )
 from receiver.trials.policy_test.objects import kinds
@@ -22,6 +23,8 @@ from receiver.trials.policy_test.objects import kinds
 ZERO = timedelta(0)
 # What PostgreSQL says of a session.
 STATES = ("active", "idle", "idle in transaction", "idle in transaction (aborted)")
+# A petabyte: more is a slip.
+MOST_KEPT = 10**15
 
 
 def alert(fields: Fields) -> FiringAlert:
@@ -69,8 +72,9 @@ def answer(fields: Fields, saying: Saying) -> Answer:
 
 def database(fields: Fields) -> Database:
     """One connection of ``databases``."""
-    fields.known(("users", "usable", "sessions", "away"))
+    fields.known(("users", "usable", "sessions", "slots", "away"))
     sessions: list[Sessions] = []
+    slots: list[Slot] = []
 
     def read(entry: Fields) -> None:
         entry.known(("user", "application", "state", "for", "count"))
@@ -87,11 +91,18 @@ def database(fields: Fields) -> Database:
             )
         )
 
+    def read_slot(entry: Fields) -> None:
+        entry.known(("name", "kept"))
+        name = entry.text("name", needed=True) or ""
+        slots.append(Slot(name, entry.whole("kept", 0, least=0, most=MOST_KEPT, needed=True)))
+
     each(fields.document, fields.items("sessions", needed=True), f"{fields.what}.sessions", read)
+    each(fields.document, fields.items("slots"), f"{fields.what}.slots", read_slot)
     return Database(
         users=tuple(said for _, said in fields.texts("users", needed=True)),
         usable=fields.whole("usable", 100, needed=True),
         sessions=tuple(sessions),
+        slots=tuple(slots) if "slots" in fields else None,
         away=fields.duration("away", ZERO) if "away" in fields else None,
     )
 

@@ -80,15 +80,24 @@ class Sessions:
 
 
 @dataclass(frozen=True)
+class Slot:
+    """A replication slot that nobody reads, and the bytes of WAL that are kept for it."""
+
+    name: str
+    kept: int
+
+
+@dataclass(frozen=True)
 class Database:
     """One connection: the application's users, how many connections there can be, and the sessions.
 
-    From ``away`` on the server does not answer.
+    ``slots`` are None where nobody can tell. From ``away`` on the server does not answer.
     """
 
     users: tuple[str, ...]
     usable: int
     sessions: tuple[Sessions, ...] = ()
+    slots: tuple[Slot, ...] | None = None
     away: timedelta | None = None
 
 

@@ -84,9 +84,13 @@ class StoryDatabases(Databases):
         return {"standby": False, "standbys": []}
 
     async def storage(self, connection: str) -> dict[str, Any]:
-        """Nothing is known of it."""
-        self._database(connection)
-        return {}
+        """The slots of the test; nothing else is known of it."""
+        slots = self._database(connection).slots
+        if slots is None:
+            return {}
+        return {
+            "slots": [{"slot_name": slot.name, "active": False, "kept": float(slot.kept)} for slot in slots]
+        }
 
     async def may_signal(self, step: BackendStep) -> bool | None:
         """Always."""

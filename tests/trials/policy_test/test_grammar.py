@@ -43,6 +43,7 @@ tests:
         usable: 97
         away: 5m
         sessions: [{{user: app, application: api, state: idle, for: 10m, count: 3}}]
+        slots: [{{name: gone, kept: 1000}}]
     queries: {{err: "0.35x10"}}
     input_series: [{{series: 'gl_errors_total{{app="a"}}', values: "1x10"}}]
     afterWrite: [{{queries: {{err: "0x10"}}}}]
