@@ -11,11 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from receiver.domain.backends import BACKEND
+from receiver.domain.endpoints import HTTP
 from receiver.domain.plans import Permission, Spec
 from receiver.policy.model import Mode, Policy, PolicySet
 
-# What a database grants is no matter of the cluster: docs/postgres-roles.sql.
-DATABASE = "postgresql"
+# What a database or the file of endpoints grants is no matter of the cluster: docs/postgres-roles.sql.
+ELSEWHERE = (BACKEND, HTTP)
 READER, EXECUTOR = "stanch-reader", "stanch-executor"
 # What the guards ask, whatever the cure: who else writes the target's fields.
 GUARDS = (Permission("autoscaling", "horizontalpodautoscalers", "list"),)
@@ -71,13 +73,13 @@ def _of_policy(
     reads += evidence
     for namespace in policy.target.namespaces:
         for right in reads:
-            if right.group == DATABASE:
+            if right.group in ELSEWHERE:
                 continue
             yield Grant(READER, None if right.everywhere else namespace, right)
         # A shadowing policy tries out what it would write, which takes the same right as writing it.
         for spec in specs:
             for right in spec.writes:
-                if right.group == DATABASE:
+                if right.group in ELSEWHERE:
                     continue
                 place = None if right.everywhere else namespace
                 yield Grant(EXECUTOR, place, right, _names(policy, right))

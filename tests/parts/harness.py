@@ -153,7 +153,7 @@ async def harness(
         session = await stack.enter_async_context(aiohttp.ClientSession())
         door = await cluster.connect(url=demo.api.url)
         stack.push_async_callback(door.close)
-        databases = databases or Databases()
+        databases, endpoints = databases or Databases(), endpoints or Endpoints()
         counters = Counters()
         told = Told()
         world = World(
@@ -163,13 +163,13 @@ async def harness(
             cluster=door,
             prometheus=Prometheus(session, demo.prometheus.url),
             alertmanagers=[Alertmanager(session, demo.alertmanager.url)] if alertmanager else [],
-            remediations=registry.build(door, databases),
+            remediations=registry.build(door, databases, endpoints),
             catalogue=registry.catalogue(),
             loaded=Loaded(policies or usual_policies()),
             destinations=[told],
             place=place or Place(cluster=CLUSTER, receiver="stanch"),
             databases=databases,
-            endpoints=endpoints or Endpoints(),
+            endpoints=endpoints,
             evidence=evidence or Evidence(),
         )
         yield Harness(clock, demo, world, Worker(world, counters), counters, told)

@@ -143,7 +143,7 @@ ASKED = {
         "deployment.set-env",
         "deployment.set-env",
         "deployment.scale",
-        "- api.warm-up",
+        "http.warm-up",
     ],
     "inc-003-resource-exhaustion": [
         "deployment.scale",

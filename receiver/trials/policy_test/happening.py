@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from receiver.domain.endpoints import EndpointKind
 from receiver.policy.complaints import did_you_mean
 from receiver.policy.document import MapNode, value_of
 from receiver.policy.fields import Fields, each, text
@@ -13,6 +14,7 @@ from receiver.trials.policy_test.model import (
     Database,
     FiringAlert,
     JsonObject,
+    Outside,
     Saying,
     Sessions,
     Slot,
@@ -23,6 +25,8 @@ from receiver.trials.policy_test.objects import kinds
 ZERO = timedelta(0)
 # What PostgreSQL says of a session.
 STATES = ("active", "idle", "idle in transaction", "idle in transaction (aborted)")
+# Those of which a status is all that there is to tell.
+KINDS = (EndpointKind.WARM_UP.value, EndpointKind.HEALTH.value)
 # A petabyte: more is a slip.
 MOST_KEPT = 10**15
 
@@ -105,6 +109,18 @@ def database(fields: Fields) -> Database:
         slots=tuple(slots) if "slots" in fields else None,
         away=fields.duration("away", ZERO) if "away" in fields else None,
     )
+
+
+def outside(fields: Fields) -> Outside:
+    """One entry of ``endpoints``."""
+    fields.known(("kind", "status"))
+    kind, node = fields.text("kind", needed=True) or KINDS[0], fields.node("kind")
+    if kind not in KINDS and node is not None:
+        fields.document.complain(
+            node, f"no story has an endpoint of kind {kind[:40]!r}", did_you_mean(kind, KINDS)
+        )
+        kind = KINDS[0]
+    return Outside(EndpointKind(kind), fields.whole("status", 200, least=100, most=599))
 
 
 def _object(fields: Fields) -> tuple[str, str, str]:
