@@ -161,7 +161,7 @@ ASKED = {
     ],
     "inc-005-database": [
         "postgres.terminate-idle",
-        "- deployment.env",
+        "deployment.set-env",
     ],
     "inc-006-external-api": [
         "deployment.set-env",
