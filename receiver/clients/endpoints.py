@@ -33,8 +33,8 @@ ANSWER_TIMEOUT_SECONDS = 5.0
 MAX_ANSWER_BYTES = 64 * 1024
 # Many incidents at once must not hammer whoever is in trouble already; failures are kept as well.
 KEPT_SECONDS = 30.0
-# No request of a step begins later than this, so that a step is over well before its lease must be.
-WARM_UP_SECONDS = 15.0
+# No request of a step begins later than this: whoever was frozen meanwhile sends no more of them.
+WARM_UP_SECONDS = 5.0
 # A warm-up that stopped. It is no status that the endpoint gave: those say something of objects elsewhere.
 _STOPPED = 502
 _ASKING = {"User-Agent": "stanch"}

@@ -8,9 +8,8 @@ from typing import Any
 
 # The group of what is not Kubernetes' to grant: the file of endpoints does.
 HTTP = "http"
-# So many requests are one step of a warm-up, and so many begin within a second (playbook, row 002.3c).
-# Between two steps every guard is asked again.
-REQUESTS_A_STEP = 20
+# So many requests of a warm-up begin within a second (playbook, row 002.3c). That much is one step: between
+# two every guard is asked again, so that a kill switch holds after a second.
 REQUESTS_A_SECOND = 5
 
 

@@ -6,7 +6,8 @@ The outside is asked anew before every write; the inside is read in the transact
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, assert_never
@@ -255,7 +256,14 @@ def diff_of(steps: tuple[Step, ...], would_be: Mapping[str, Any] | None) -> str:
                 lines.append(f"+ GET {step.target.name} {step.requests} times")
             case _:
                 assert_never(step)
-    return "\n".join(lines)
+    return "\n".join(_counted(lines))
+
+
+def _counted(lines: list[str]) -> Iterator[str]:
+    """The same with alike lines after one another told once."""
+    for line, alike in itertools.groupby(lines):
+        count = sum(1 for _ in alike)
+        yield line if count == 1 else f"{line}; {count} such steps"
 
 
 def _lines(pointer: str, before: Any, after: Any) -> list[str]:

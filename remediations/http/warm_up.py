@@ -1,8 +1,8 @@
 """Warm up new pods by a bounded number of GET requests to one endpoint of the operators' file.
 
 The playbook runs curl a hundred times in a loop (INC-002, fix 3; row 002.3c). Here requests come one after
-another and five a second at most, in steps between which every guard is asked again, and end with the first
-that is not answered well. Only where every pod is ready and the endpoint answers: a service that fails gets
+another and five a second at most; after each five every guard is asked again, and the first that is not
+answered well is the last. Only where every pod is ready and the endpoint answers: a service that fails gets
 no load on top. There is nothing to put back, and after a crash nothing is sent again.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import Field
 
 from receiver.domain import plans
-from receiver.domain.endpoints import HTTP, REQUESTS_A_SECOND, REQUESTS_A_STEP, EndpointKind
+from receiver.domain.endpoints import HTTP, REQUESTS_A_SECOND, EndpointKind
 from receiver.domain.names import DNS_LABEL
 from receiver.domain.plans import (
     ApprovalDefault,
@@ -107,8 +107,8 @@ class WarmUp:
         return Draft(
             target=workload,
             steps=tuple(
-                WarmUpStep(target, min(REQUESTS_A_STEP, asked.requests - begun))
-                for begun in range(0, asked.requests, REQUESTS_A_STEP)
+                WarmUpStep(target, min(REQUESTS_A_SECOND, asked.requests - begun))
+                for begun in range(0, asked.requests, REQUESTS_A_SECOND)
             ),
             summary=f"warm up {workload} by {asked.requests} requests to {asked.endpoint}",
             why=f"{said}, and the endpoint answers",

@@ -401,11 +401,11 @@ async def test_the_service_reads_its_file_and_closes_what_it_opened(tmp_path: Pa
         assert outside._session.closed
 
 
-def warm_up(requests: int = 20, name: str = "api") -> WarmUpStep:
+def warm_up(requests: int = 5, name: str = "api") -> WarmUpStep:
     return WarmUpStep(ObjectRef("http", "Endpoint", "", name, "u"), requests)
 
 
-@pytest.mark.parametrize("requests", [1, 7, 20])
+@pytest.mark.parametrize("requests", [1, 4, 5])
 async def test_a_warm_up_sends_so_many_requests_one_after_another_and_five_a_second(requests: int) -> None:
     async with endpoint_server() as server, asking(api=server.endpoint(WARM)) as (door, steady):
         answer = await door.warm(warm_up(requests))
@@ -434,7 +434,7 @@ async def test_the_first_request_that_is_not_answered_well_is_the_last(status: i
         server.then = [200, 200, status]
         answer = await door.warm(warm_up())
         assert isinstance(answer, Rejected)
-        assert answer.sentence == f"endpoint api: it answered {status} (request 3 of 20); no more were sent"
+        assert answer.sentence == f"endpoint api: it answered {status} (request 3 of 5); no more were sent"
         # Those say something of objects of the cluster, and not of this.
         assert answer.status not in (404, 409, 429)
         assert len(server.asked) == 3
@@ -446,7 +446,7 @@ async def test_no_answer_in_time_is_the_last_too(monkeypatch: pytest.MonkeyPatch
         server.answering.clear()
         answer = await door.warm(warm_up())
         assert isinstance(answer, Rejected)
-        assert "it did not answer in time (request 1 of 20)" in answer.sentence
+        assert "it did not answer in time (request 1 of 5)" in answer.sentence
         assert len(server.asked) == 1
 
 
@@ -454,13 +454,13 @@ async def test_a_step_that_takes_too_long_sends_no_more() -> None:
     async with endpoint_server() as server, asking(api=server.endpoint(WARM)) as (door, steady):
 
         def slow() -> None:
-            steady.seconds += 4.0
+            steady.seconds += 2.0
 
         server.each = slow
         answer = await door.warm(warm_up())
         assert isinstance(answer, Applied)
-        assert answer.told.startswith("4 of 20 requests")
-        assert len(server.asked) == 4
+        assert answer.told.startswith("3 of 5 requests")
+        assert len(server.asked) == 3
 
 
 @pytest.mark.parametrize("name", ["health", "nobody"])

@@ -311,9 +311,9 @@ CURES = (
     ),
     Cure(
         "http.warm-up",
-        {"endpoint": warm_door.NAME, "requests": 20},
+        {"endpoint": warm_door.NAME, "requests": 5},
         (),
-        f"warm up Deployment {NAMESPACE}/{APP} by 20 requests",
+        f"warm up Deployment {NAMESPACE}/{APP} by 5 requests",
         resource=OUTSIDE,
         verb="warm up",
         reversible=False,

@@ -55,7 +55,7 @@ def found(
     return {"metadata": metadata, "spec": {"minReplicas": smallest}}
 
 
-WARM_UP = WarmUpStep(ObjectRef("http", "Endpoint", "", "api", "u"), 20)
+WARM_UP = WarmUpStep(ObjectRef("http", "Endpoint", "", "api", "u"), 5)
 
 
 CASES: dict[str, tuple[Any, dict[str, Any] | None, Seen | type]] = {

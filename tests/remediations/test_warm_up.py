@@ -39,9 +39,9 @@ def planned(*, status: int = 200, rollout: dict[str, Any] | None = None, **asked
 
 
 @pytest.mark.parametrize(
-    ("requests", "steps"), [(1, [1]), (20, [20]), (21, [20, 1]), (50, [20, 20, 10]), (100, [20] * 5)]
+    ("requests", "steps"), [(1, [1]), (5, [5]), (6, [5, 1]), (12, [5, 5, 2]), (100, [5] * 20)]
 )
-def test_requests_come_in_steps_of_twenty(requests: int, steps: list[int]) -> None:
+def test_requests_come_in_steps_of_a_second(requests: int, steps: list[int]) -> None:
     draft = planned(requests=requests)
     assert isinstance(draft, Draft)
     assert [step.requests for step in draft.steps if isinstance(step, WarmUpStep)] == steps
@@ -86,7 +86,7 @@ def test_a_policy_names_an_endpoint_and_at_most_a_hundred_requests(asked: dict[s
         Parameters.model_validate(asked)
 
 
-def warming(requests: int = 60) -> PolicySet:
+def warming(requests: int = 15) -> PolicySet:
     candidate = Candidate("http.warm-up", "", None, {"endpoint": NAME, "requests": requests})
     approver = {Risk.REVERSIBLE: ApprovalRule(groups=("oncall", "sre"))}
     return policies(policy(candidates=(candidate,), probes=(), approve=approver))
@@ -102,11 +102,13 @@ async def test_each_step_is_written_down_first_and_the_receipt_tells_the_share(s
         await noticed(h)
         await approve(h)
         await h.work()
-        assert [step.requests for step in door.sent] == [20, 20, 20]
+        assert [step.requests for step in door.sent] == [5, 5, 5]
         assert await intents(h) == {"confirmed": 3}
+        (planned,) = [event for event in await h.events() if isinstance(event, ev.Planned)]
+        assert planned.diff == "+ GET api-warm-up 5 times; 3 such steps"
         receipts = [event.receipt for event in await h.events() if isinstance(event, ev.Executed)]
         assert {receipt.how for receipt in receipts} == {
-            "20 of 20 requests, all answered with 2xx, the slowest in 0 ms"
+            "5 of 5 requests, all answered with 2xx, the slowest in 0 ms"
         }
 
 
@@ -120,7 +122,7 @@ async def test_a_failure_ends_it_and_no_more_steps_follow(store: Store) -> None:
         assert len(door.sent) == 1
         assert await intents(h) == {"refused": 1}
         (over,) = [event for event in await h.events() if isinstance(event, ev.NotDone)]
-        assert "it answered 503 (request 1 of 20); no more were sent" in over.reason
+        assert "it answered 503 (request 1 of 5); no more were sent" in over.reason
         incident = await h.incident()
         assert incident.plan is not None
         assert incident.plan.state is PlanState.REFUSED
