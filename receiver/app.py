@@ -175,6 +175,7 @@ async def serving(
         if store.name == "sqlite":
             await store.write(release_dead_leases)
         counters = Counters()
+        door_outside = Endpoints(outside, asking)
         assert settings.prometheus_url is not None
         world = World(
             owner=f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}",
@@ -183,14 +184,14 @@ async def serving(
             cluster=door,
             prometheus=Prometheus(session, settings.prometheus_url),
             alertmanagers=[Alertmanager(session, url) for url in settings.alertmanager_urls],
-            remediations=registry.build(door, databases),
+            remediations=registry.build(door, databases, door_outside),
             catalogue=registry.catalogue(),
             loaded=Loaded(loaded.policies, since=(clock or WallClock()).now()),
             destinations=[*_destinations(settings, session), *extra_destinations],
             place=_place(settings),
             timing=timing or Timing(reconcile=settings.reconcile_every),
             databases=databases,
-            endpoints=Endpoints(outside, asking),
+            endpoints=door_outside,
             evidence=_evidence(settings),
             isolations=isolations.build(door),
             isolator=Isolator(isolating.wire),

@@ -19,8 +19,8 @@ HEAD = """# The playbook, row by row
 
 Made from `playbook.yaml` beside it. Each row of the incident response playbook, scenarios INC-001 to INC-006,
 with what stands for it here: a *remediation* that a policy proposes ([all of them](remediations.md)), or that
-a policy of yours may; a *probe* or a *query* that looks; a *hand-over* that a person reads and no machine
-does; or nothing yet.
+a policy of yours may; a *probe* or a *query* that looks; or a *hand-over* that a person reads and no machine
+does.
 """
 SCENARIOS = {
     "001": "INC-001: High error rate",
@@ -40,13 +40,11 @@ class By(StrEnum):
     PROBE = "probe"
     HANDOVER = "handover"
     QUERY = "query"
-    NOTHING = "nothing"
 
 
 WORDS = {
     By.UNOFFERED: "remediation (in no shipped policy)",
     By.HANDOVER: "hand-over",
-    By.NOTHING: "not built yet",
 }
 
 
@@ -57,7 +55,7 @@ class Row:
     row: str
     asks: str
     by: By
-    name: str = ""
+    name: str
     note: str = ""
 
     @property
@@ -87,7 +85,7 @@ def page(rows: Iterable[Row]) -> str:
 def _line(row: Row) -> str:
     word = WORDS.get(row.by, row.by.value)
     named = f"{word}: {row.name}" if row.by is By.HANDOVER else f"{word} `{row.name}`"
-    return f"| {row.row} | {row.asks} | {named if row.name else word} | {row.note} |"
+    return f"| {row.row} | {row.asks} | {named} | {row.note} |"
 
 
 if __name__ == "__main__":

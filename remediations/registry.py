@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from receiver.domain.plans import Spec
-from receiver.domain.remediation import ClusterReader, DatabaseReader, Remediation
+from receiver.domain.remediation import ClusterReader, DatabaseReader, EndpointReader, Remediation
 from remediations import plugins
 from remediations.cnpg import expand as cnpg_expand
 from remediations.cnpg import scale as cnpg_scale
+from remediations.http import warm_up
 from remediations.kubernetes import cordon, evict, expand, restart, rollback, scale, set_env, set_resources
 from remediations.postgres import cancel_query, terminate_idle
 
@@ -23,10 +24,13 @@ SPECS: tuple[Spec, ...] = (
     cnpg_scale.SPEC,
     terminate_idle.SPEC,
     cancel_query.SPEC,
+    warm_up.SPEC,
 )
 
 
-def build(cluster: ClusterReader, databases: DatabaseReader) -> dict[str, Remediation]:
+def build(
+    cluster: ClusterReader, databases: DatabaseReader, endpoints: EndpointReader
+) -> dict[str, Remediation]:
     """The remediations by name, each with the door it needs."""
     built: list[Remediation] = [
         rollback.Rollback(cluster),
@@ -41,6 +45,7 @@ def build(cluster: ClusterReader, databases: DatabaseReader) -> dict[str, Remedi
         cnpg_scale.Scale(cluster),
         terminate_idle.TerminateIdle(databases),
         cancel_query.CancelQuery(databases),
+        warm_up.WarmUp(cluster, endpoints),
     ]
     built += [plugin.build(cluster, databases) for plugin in _plugins()]
     return {remediation.spec.name: remediation for remediation in built}

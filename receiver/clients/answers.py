@@ -9,9 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Applied:
-    """It was written (or would have been): the object as it is then."""
+    """It was written (or would have been): the object as it is then, and how that is known."""
 
     object: Mapping[str, Any]
+    told: str = "answered"
 
 
 @dataclass(frozen=True)

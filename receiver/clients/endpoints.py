@@ -1,4 +1,4 @@
-"""The door to the few HTTP endpoints outside the cluster that may be read: those that a file names.
+"""The door to the few HTTP endpoints that may be read, or warmed up by reading: those that a file names.
 
 A policy names an endpoint by its name; nothing that an alert says ever becomes part of an address. What an
 endpoint answers is hostile: it is short, in time, of the right type and JSON, or it is no answer. Neither
@@ -8,27 +8,38 @@ its text nor its address nor the token is part of an error.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from receiver.clients.addresses import Guarded, refused_host
+from receiver.clients.answers import Answer, Applied, Rejected
 from receiver.clients.bodies import whole
 from receiver.clients.files import read_named, read_secret
-from receiver.domain.endpoints import Answered, EndpointKind
+from receiver.domain.endpoints import HTTP, REQUESTS_A_SECOND, Answered, EndpointKind
 from receiver.domain.errors import PermanentError, TemporaryError
+from receiver.domain.plans import WarmUpStep
 
 CONNECT_TIMEOUT_SECONDS = 3.0
 ANSWER_TIMEOUT_SECONDS = 5.0
 MAX_ANSWER_BYTES = 64 * 1024
 # Many incidents at once must not hammer whoever is in trouble already; failures are kept as well.
 KEPT_SECONDS = 30.0
+# No request of a step begins later than this: whoever was frozen meanwhile sends no more of them.
+WARM_UP_SECONDS = 5.0
+# A warm-up that stopped. It is no status that the endpoint gave: those say something of objects elsewhere.
+_STOPPED = 502
+_ASKING = {"User-Agent": "stanch"}
+# Told apart in what a service counts, and for whichever pod is next: a connection would keep to one.
+_WARMING = {"User-Agent": "stanch-warm-up", "Connection": "close"}
 
 # One grammar, and a strict one: what two parsers read differently is read as no address at all.
 _URL = re.compile(
@@ -77,7 +88,7 @@ class Endpoint(BaseModel):
     def headers(self) -> dict[str, str]:
         """What a request says, with the token as the file has it now. Raises PermanentError without one."""
         # What comes packed is not unpacked: a small body could become a large one.
-        said = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "stanch"}
+        said = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if self.token_file is None:
             return said
         token = read_secret(self.token_file, "token")
@@ -113,7 +124,10 @@ class _Kept:
 
 
 class Endpoints:
-    """The configured endpoints, by name. ``steady`` is a clock in seconds that only runs forward."""
+    """The configured endpoints, by name.
+
+    ``steady`` is a clock in seconds that only runs forward, ``pause`` waits for so many of them.
+    """
 
     def __init__(
         self,
@@ -121,10 +135,12 @@ class Endpoints:
         session: aiohttp.ClientSession | None = None,
         *,
         steady: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._configured = dict(configured or {})
         self._session = session
         self._steady = steady
+        self._pause = pause
         self._kept: dict[str, _Kept] = {}
 
     async def ask(self, name: str, kind: EndpointKind) -> Answered:
@@ -134,12 +150,49 @@ class Endpoints:
         # Whoever waits here finds the answer of whoever was first.
         async with kept.lock:
             if kept.found is None or self._steady() - kept.at >= KEPT_SECONDS:
-                kept.found = await self._ask(endpoint)
+                kept.found = await self._ask(endpoint, _ASKING)
                 kept.at = self._steady()
             found = kept.found
         if isinstance(found, str):
             raise TemporaryError(f"endpoint {name}: {found}")
         return found
+
+    def warmable(self, name: str) -> dict[str, Any] | None:
+        """See `EndpointReader.warmable`. An approval holds for this address and no other."""
+        endpoint = self._configured.get(name)
+        if endpoint is None or endpoint.kind is not EndpointKind.WARM_UP:
+            return None
+        address = hashlib.sha256(endpoint.url.encode()).hexdigest()[:16]
+        return {
+            "apiVersion": HTTP,
+            "kind": "Endpoint",
+            "metadata": {"namespace": "", "name": name, "uid": address, "resourceVersion": address},
+        }
+
+    async def warm(self, step: WarmUpStep) -> Answer:
+        """The requests of a step, one after another and no more than five a second.
+
+        None is sent after the first that is not answered with 2xx in time: whoever fails gets no more load.
+        """
+        name = step.target.name
+        found = self.warmable(name)
+        if found is None:
+            return Rejected(_STOPPED, "Stopped", (), f"there is no endpoint {name} that may be warmed up")
+        endpoint, began, slowest, sent = self._configured[name], self._steady(), 0.0, 0
+        while sent < step.requests and self._steady() - began < WARM_UP_SECONDS:
+            try:
+                answered = await self._ask(endpoint, _WARMING)
+            except PermanentError as error:
+                answered = str(error)
+            sent += 1
+            if isinstance(answered, str) or not answered.well:
+                said = answered if isinstance(answered, str) else f"it answered {answered.status}"
+                stopped = f"endpoint {name}: {said} (request {sent} of {step.requests}); no more were sent"
+                return Rejected(_STOPPED, "Stopped", (), stopped)
+            slowest = max(slowest, answered.milliseconds)
+            await self._pause(max(0.0, began + sent / REQUESTS_A_SECOND - self._steady()))
+        told = f"{sent} of {step.requests} requests, all answered with 2xx, the slowest in {slowest:.0f} ms"
+        return Applied(found, told)
 
     def _endpoint(self, name: str, kind: EndpointKind) -> Endpoint:
         endpoint = self._configured.get(name)
@@ -150,10 +203,10 @@ class Endpoints:
             raise PermanentError(f"endpoint {name} is of kind {endpoint.kind}; this takes one of kind {kind}")
         return endpoint
 
-    async def _ask(self, endpoint: Endpoint) -> Answered | str:
+    async def _ask(self, endpoint: Endpoint, saying: Mapping[str, str]) -> Answered | str:
         """One request; a sentence where it has no answer. Raises PermanentError without a token."""
         assert self._session is not None, "endpoints are configured, and nobody opened a session for them"
-        headers = endpoint.headers()
+        headers = {**endpoint.headers(), **saying}
         began = self._steady()
         try:
             async with self._session.get(
@@ -163,7 +216,7 @@ class Endpoints:
                 allow_redirects=False,
             ) as response:
                 milliseconds = (self._steady() - began) * 1000.0
-                if endpoint.kind is EndpointKind.HEALTH:
+                if endpoint.kind in (EndpointKind.HEALTH, EndpointKind.WARM_UP):
                     return Answered(response.status, milliseconds)
                 if response.status != 200:
                     where = ", and redirects are not followed" if 300 <= response.status < 400 else ""

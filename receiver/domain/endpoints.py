@@ -6,13 +6,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+# The group of what is not Kubernetes' to grant: the file of endpoints does.
+HTTP = "http"
+# So many requests of a warm-up begin within a second (playbook, row 002.3c). That much is one step: between
+# two every guard is asked again, so that a kill switch holds after a second.
+REQUESTS_A_SECOND = 5
+
 
 class EndpointKind(StrEnum):
-    """What stands at an endpoint, and so which probe may look at it."""
+    """What stands at an endpoint, and so which probe may look at it, or whether it may be warmed up."""
 
     STATUS_PAGE = "statusPage"
     HEALTH = "health"
     CIRCUIT_BREAKERS = "circuitBreakers"
+    WARM_UP = "warmUp"
 
 
 @dataclass(frozen=True)
@@ -22,3 +29,8 @@ class Answered:
     status: int
     milliseconds: float
     document: Any = None
+
+    @property
+    def well(self) -> bool:
+        """Whether it is the answer of somebody who is well; redirects are not followed, so they are none."""
+        return 200 <= self.status < 300

@@ -205,7 +205,34 @@ class BackendStep:
         }
 
 
-Step = PatchStep | EvictStep | BackendStep
+@dataclass(frozen=True)
+class WarmUpStep:
+    """So many GET requests to one endpoint of the operators' file, one after another.
+
+    ``target`` names the endpoint, its uid is of its address. They leave nothing behind, so nothing can tell
+    afterwards how many arrived: what is not known is never sent again.
+    """
+
+    target: ObjectRef
+    requests: int
+    write: Literal["warm-up"] = "warm-up"
+
+    @property
+    def changes(self) -> tuple[FieldChange, ...]:
+        """No field is written."""
+        return ()
+
+    def digested(self) -> dict[str, Any]:
+        """What an approval of this step covers."""
+        return {
+            "write": self.write,
+            "endpoint": self.target.name,
+            "uid": self.target.uid,
+            "requests": self.requests,
+        }
+
+
+Step = PatchStep | EvictStep | BackendStep | WarmUpStep
 
 
 @dataclass(frozen=True)

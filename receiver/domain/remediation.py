@@ -92,6 +92,9 @@ class EndpointReader(Protocol):
         Whatever is not to be had raises TemporaryError or PermanentError.
         """
 
+    def warmable(self, name: str) -> dict[str, Any] | None:
+        """The endpoint of that name in the shape of an object, or None where none may be warmed up."""
+
 
 class Remediation(Protocol):
     """One kind of cure."""

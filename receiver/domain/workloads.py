@@ -103,6 +103,11 @@ def in_place(deployment: Mapping[str, Any] | None, receipt: Receipt) -> tuple[Pl
     if (failed := no_longer(deployment, receipt)) is not None:
         return failed
     assert deployment is not None
+    return rolled_out(deployment)
+
+
+def rolled_out(deployment: Mapping[str, Any]) -> tuple[Placement, str]:
+    """Whether every replica runs the present template and is available, with a sentence."""
     status = deployment.get("status", {})
     wanted = int(deployment["spec"].get("replicas", 1))
     if int(status.get("observedGeneration", 0)) < int(deployment["metadata"].get("generation", 0)):

@@ -12,7 +12,16 @@ from typing import Any, assert_never
 
 from receiver.clients.answers import Answer, Applied
 from receiver.clients.cluster import differing, resource_of
-from receiver.domain.plans import FENCE, MARKER, BackendStep, EvictStep, PatchStep, Permission, Step
+from receiver.domain.plans import (
+    FENCE,
+    MARKER,
+    BackendStep,
+    EvictStep,
+    PatchStep,
+    Permission,
+    Step,
+    WarmUpStep,
+)
 from receiver.pipeline.world import World
 from receiver.policy.recovery import is_gone
 
@@ -34,6 +43,8 @@ async def read(world: World, step: Step) -> Mapping[str, Any] | None:
             return await world.cluster.get(step.target)
         case BackendStep():
             return await world.databases.backend(step.target)
+        case WarmUpStep():
+            return world.endpoints.warmable(step.target.name)
         case _:
             assert_never(step)
 
@@ -48,6 +59,9 @@ async def try_out(world: World, step: Step, current: Mapping[str, Any]) -> Answe
         case BackendStep():
             # The statement's own condition is all that a dry run could ask.
             return Applied(current)
+        case WarmUpStep():
+            # A request is as harmless as trying one out, and planning has asked it once.
+            return Applied(current)
         case _:
             assert_never(step)
 
@@ -61,6 +75,8 @@ async def send(world: World, step: Step, current: Mapping[str, Any], *, intent: 
             return await world.cluster.evict(step, dry_run=False)
         case BackendStep():
             return await world.databases.signal(step)
+        case WarmUpStep():
+            return await world.endpoints.warm(step)
         case _:
             assert_never(step)
 
@@ -82,6 +98,8 @@ async def rights(world: World, step: Step) -> dict[str, bool | None]:
             asked = Permission("", "pods/eviction", "create")
         case BackendStep():
             return {f"{step.signal} backends of {target.namespace}": await world.databases.may_signal(step)}
+        case WarmUpStep():
+            return {f"warm up {target.name}": world.endpoints.warmable(target.name) is not None}
         case _:
             assert_never(step)
     allowed = await world.cluster.may(asked, target.namespace, target.name)
@@ -103,6 +121,9 @@ def already_so(step: Step, current: Mapping[str, Any] | None) -> str | None:
             return "others had made it so already"
         case EvictStep() | BackendStep():
             return f"{step.target} is gone already" if is_gone(step, current) else None
+        case WarmUpStep():
+            # Nobody can tell how warm it is.
+            return None
         case _:
             assert_never(step)
 
@@ -112,7 +133,7 @@ def changed(step: Step, current: Mapping[str, Any]) -> tuple[str, ...]:
     match step:
         case PatchStep():
             return tuple(differing(current, step.changes, "before"))
-        case EvictStep():
+        case EvictStep() | WarmUpStep():
             return ()
         case BackendStep():
             return () if current["metadata"]["resourceVersion"] == step.version else ("what it does",)
@@ -125,7 +146,7 @@ def left_out(step: Step, current: Mapping[str, Any] | None) -> str | None:
 
     A backend that woke up is no longer what was approved, and no reason against the next one.
     """
-    if isinstance(step, PatchStep):
+    if isinstance(step, PatchStep | WarmUpStep):
         return None
     if (why := already_so(step, current)) is not None:
         return why

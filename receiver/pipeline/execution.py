@@ -261,8 +261,8 @@ async def _send(world: World, claim: Claim, plan: Plan, opened: _Open) -> Result
 
 async def _note(world: World, claim: Claim, plan: Plan, intent: Intent, answer: Answer) -> Result:
     match answer:
-        case Applied(object=found):
-            return await _settle(world, claim, plan, intent, found["metadata"].get("generation"), "answered")
+        case Applied(object=found, told=told):
+            return await _settle(world, claim, plan, intent, found["metadata"].get("generation"), told)
         case Unanswered(sentence=sentence):
             log.warning(
                 "a write has no answer; looking",

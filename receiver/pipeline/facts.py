@@ -6,7 +6,8 @@ The outside is asked anew before every write; the inside is read in the transact
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, assert_never
@@ -17,7 +18,7 @@ from receiver.clients.answers import Applied, Rejected, Unanswered
 from receiver.clients.cluster import differing
 from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.incidents import Incident
-from receiver.domain.plans import BackendStep, EvictStep, PatchStep, Plan, Step
+from receiver.domain.plans import BackendStep, EvictStep, PatchStep, Plan, Step, WarmUpStep
 from receiver.domain.pointers import pointed_at
 from receiver.domain.redaction import SECRET_NAME
 from receiver.pipeline import doors
@@ -52,8 +53,7 @@ async def gather(world: World, incident: Incident, plan: Plan, step: Step, polic
         _ask_alertmanager(world, incident),
     )
     labels = next((alert.labels for alert in incident.alerts.values() if alert.firing), incident.labels)
-    place = "PostgreSQL" if isinstance(step, BackendStep) else "Kubernetes"
-    sources = {place: target.answered, "Prometheus": prometheus.answered}
+    sources = {_place(step): target.answered, "Prometheus": prometheus.answered}
     if world.alertmanagers:
         sources["Alertmanager"] = manager.answered
     return Gathered(
@@ -80,6 +80,19 @@ async def gather(world: World, incident: Incident, plan: Plan, step: Step, polic
         would_be=target.would_be,
         baseline=prometheus.values,
     )
+
+
+def _place(step: Step) -> str:
+    """Who is asked about the object of a step."""
+    match step:
+        case PatchStep() | EvictStep():
+            return "Kubernetes"
+        case BackendStep():
+            return "PostgreSQL"
+        case WarmUpStep():
+            return "the file of endpoints"
+        case _:
+            assert_never(step)
 
 
 def inside_facts(tx: Connection, world: World, plan: Plan, plan_id: str | None) -> InsideFacts:
@@ -239,9 +252,18 @@ def diff_of(steps: tuple[Step, ...], would_be: Mapping[str, Any] | None) -> str:
                 lines.append(f"- {step.target}")
             case BackendStep():
                 lines.append(f"- {step.signal} {step.target.name}: {step.seen}")
+            case WarmUpStep():
+                lines.append(f"+ GET {step.target.name} {step.requests} times")
             case _:
                 assert_never(step)
-    return "\n".join(lines)
+    return "\n".join(_counted(lines))
+
+
+def _counted(lines: list[str]) -> Iterator[str]:
+    """The same with alike lines after one another told once."""
+    for line, alike in itertools.groupby(lines):
+        count = sum(1 for _ in alike)
+        yield line if count == 1 else f"{line}; {count} such steps"
 
 
 def _lines(pointer: str, before: Any, after: Any) -> list[str]:

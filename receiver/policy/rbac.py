@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from receiver.domain.backends import BACKEND
+from receiver.domain.endpoints import HTTP
 from receiver.domain.isolation import Act, IsolationSpec
 from receiver.domain.plans import Permission, Spec
 from receiver.policy.model import Mode, Policy, PolicySet
 
-# What a database grants is no matter of the cluster: docs/postgres-roles.sql.
-DATABASE = "postgresql"
+# What a database or the file of endpoints grants is no matter of the cluster: docs/postgres-roles.sql.
+ELSEWHERE = (BACKEND, HTTP)
 READER, EXECUTOR, ISOLATOR = "stanch-reader", "stanch-executor", "stanch-isolator"
-# What the guards ask, whatever the cure: who else writes the target's fields.
 # What whoever was in a pod may have read is told by the pods.
 CREDENTIALS = (Permission("", "pods", "list"),)
+# What the guards ask, whatever the cure: who else writes the target's fields.
 GUARDS = (Permission("autoscaling", "horizontalpodautoscalers", "list"),)
 _TARGETS = {
     "Deployment": Permission("apps", "deployments", "get"),
@@ -84,13 +86,13 @@ def _of_policy(
         reads += CREDENTIALS
     for namespace in policy.target.namespaces:
         for right in reads:
-            if right.group == DATABASE:
+            if right.group in ELSEWHERE:
                 continue
             yield _granted(READER, namespace, right)
         # A shadowing policy tries out what it would write, which takes the same right as writing it.
         for spec in specs:
             for right in spec.writes:
-                if right.group == DATABASE:
+                if right.group in ELSEWHERE:
                     continue
                 yield _granted(EXECUTOR, namespace, right, _names(policy, right))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from receiver.domain.plans import FENCE, MANAGER, MARKER, BackendStep, EvictStep, PatchStep, Step
+from receiver.domain.plans import FENCE, MANAGER, MARKER, BackendStep, EvictStep, PatchStep, Step, WarmUpStep
 from receiver.domain.pointers import pointed_at
 
 
@@ -54,6 +54,8 @@ def what_happened(
     """
     if isinstance(step, EvictStep | BackendStep):
         return _has_it_gone(step, sent_version, found)
+    if isinstance(step, WarmUpStep):
+        return CannotTell("requests leave no trace: how many were sent is not known, and none is sent again")
     if found is None:
         return CannotTell("the object is gone")
     metadata = found["metadata"]

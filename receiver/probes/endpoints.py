@@ -57,7 +57,7 @@ async def health(endpoints: EndpointReader, endpoint: str) -> dict[str, Any]:
     answered = await endpoints.ask(endpoint, EndpointKind.HEALTH)
     return {
         "status": answered.status,
-        "ok": 200 <= answered.status < 300,
+        "ok": answered.well,
         "milliseconds": answered.milliseconds,
     }
 

@@ -1,4 +1,4 @@
-"""`pods`: how the pods of a workload are, and `log-fingerprints`: what they complain of most.
+"""`pods`: how the pods of a workload are; `log-fingerprints`: what they complain of, and what took how long.
 
 Both look at no more than a few pods and bytes. What a program writes into its log is hostile text, and may
 hold secrets: a line is kept for its shape only, without numbers and without what looks like a secret.
@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from statistics import median
 from typing import Any
 
 from receiver.domain.alerts import parse_time
@@ -38,6 +39,9 @@ LOGS: Mapping[str, Any] = {
     "errors": 12,
     "topShare": 0.8,
     "top": [{"line": "ERROR no connection to db-#", "count": 10}],
+    "timed": 90,
+    "longestMilliseconds": 5210.0,
+    "medianMilliseconds": 130.0,
 }
 YOUNG_SECONDS = 300.0
 MOST_PODS = 200
@@ -48,6 +52,13 @@ SHOWN = 5
 LINE = 200
 
 _ERROR = re.compile(r"\b(error|fatal|panic|critical|exception|traceback)\b", re.IGNORECASE)
+# A field whose name says milliseconds, in JSON or as key=value. The number is a plain one of less than twelve
+# days: what is negative, has an exponent, or is no number is no duration either.
+_DURATION = re.compile(
+    r"(?<![a-z0-9])(?:duration|latency|elapsed|took|response_?time|request_?time)_?(?:ms|millis|milliseconds)"
+    r"\"?\s?[:=]\s?\"?(?P<number>[0-9]{1,9}(?:\.[0-9]{1,9})?)(?![\w.+-])",
+    re.IGNORECASE | re.ASCII,
+)
 _STAMP = re.compile(r"^\s*\d{4}-\d\d-\d\d[T ]\S+\s*")
 _NUMBERS = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\d+(?:[.:]\d+)*")
 
@@ -116,7 +127,25 @@ def complaints_of(logs: list[str]) -> dict[str, Any]:
     }
     if errors:
         facts["topShare"] = shapes.most_common(1)[0][1] / errors
-    return facts
+    return facts | durations_of(lines)
+
+
+def durations_of(lines: Iterable[str]) -> dict[str, Any]:
+    """How many lines say how long something took, the longest and the median; pure.
+
+    The playbook sorts text by `duration_ms` (row 002.T2). A line is one duration, the first that it names;
+    without any there is no longest.
+    """
+    found = list(_durations(lines))
+    if not found:
+        return {"timed": 0}
+    return {"timed": len(found), "longestMilliseconds": max(found), "medianMilliseconds": median(found)}
+
+
+def _durations(lines: Iterable[str]) -> Iterator[float]:
+    for line in lines:
+        if (named := _DURATION.search(line)) is not None:
+            yield float(named["number"])
 
 
 def shape(line: str) -> str:

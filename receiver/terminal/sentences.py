@@ -41,7 +41,8 @@ def _labels(value: Any) -> str:
 def _target(value: Any) -> str:
     if not isinstance(value, Mapping):
         return str(value or "")
-    return f"{value.get('kind', '')} {value.get('namespace', '')}/{value.get('name', '')}"
+    place = f"{namespace}/" if (namespace := value.get("namespace")) else ""
+    return f"{value.get('kind', '')} {place}{value.get('name', '')}"
 
 
 def _classified(event: Event) -> str:

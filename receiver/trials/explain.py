@@ -31,7 +31,7 @@ from receiver.domain.alerts import Unreadable, read_notification
 from receiver.domain.clock import Clock
 from receiver.domain.errors import PermanentError
 from receiver.domain.events import event_text
-from receiver.domain.plans import BackendStep, EvictStep, PatchStep
+from receiver.domain.plans import BackendStep, EvictStep, PatchStep, WarmUpStep
 from receiver.pipeline.counters import Counters
 from receiver.pipeline.joining import join_waiting
 from receiver.pipeline.worker import Worker
@@ -72,6 +72,14 @@ class ReadOnlyDatabases(Databases):
     async def signal(self, step: BackendStep) -> Answer:
         """Never."""
         return Rejected(403, "Forbidden", (), "explaining tells no backend anything")
+
+
+class ReadOnlyEndpoints(Endpoints):
+    """A door through which nothing is warmed up."""
+
+    async def warm(self, step: WarmUpStep) -> Answer:
+        """Never."""
+        return Rejected(403, "Forbidden", (), "explaining warms nothing up")
 
 
 def main(path: Path, output: str) -> int:
@@ -117,6 +125,7 @@ async def explain(
         databases = ReadOnlyDatabases(connections(settings))
         async with aiohttp.ClientSession() as session, open_session() as asking:
             reader = ReadOnlyCluster(door)
+            outside = ReadOnlyEndpoints(endpoints(settings), asking)
             world = World(
                 owner="explain",
                 store=store,
@@ -124,7 +133,7 @@ async def explain(
                 cluster=reader,
                 prometheus=Prometheus(session, settings.prometheus_url),
                 alertmanagers=[Alertmanager(session, address) for address in settings.alertmanager_urls],
-                remediations=registry.build(reader, databases),
+                remediations=registry.build(reader, databases, outside),
                 catalogue=registry.catalogue(),
                 loaded=Loaded(_with(policies, shadowed)),
                 destinations=[],
@@ -132,7 +141,7 @@ async def explain(
                     cluster=settings.cluster, cluster_label=settings.cluster_label, source=settings.source
                 ),
                 databases=databases,
-                endpoints=Endpoints(endpoints(settings), asking),
+                endpoints=outside,
             )
             counters = Counters()
             now = clock.now().timestamp()

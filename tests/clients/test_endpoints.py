@@ -19,16 +19,20 @@ from ruamel.yaml import YAML
 from receiver.app import serving
 from receiver.clients import cluster, endpoints
 from receiver.clients.addresses import Guarded, refused_address
+from receiver.clients.answers import Applied, Rejected
 from receiver.clients.endpoints import Endpoint, Endpoints, read_endpoints
 from receiver.demo.clock import WorldClock
 from receiver.demo.scenario import scenario
 from receiver.demo.world import demo_world
 from receiver.domain.endpoints import EndpointKind
 from receiver.domain.errors import PermanentError, TemporaryError
+from receiver.domain.plans import ObjectRef, WarmUpStep
 from receiver.settings import Settings
+from receiver.trials.explain import ReadOnlyEndpoints
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE, HEALTH, BREAKERS = EndpointKind.STATUS_PAGE, EndpointKind.HEALTH, EndpointKind.CIRCUIT_BREAKERS
+WARM = EndpointKind.WARM_UP
 GOOD = """
 openai:
   kind: statusPage
@@ -135,7 +139,7 @@ def test_every_complaint_comes_at_once(tmp_path: Path) -> None:
     with pytest.raises(PermanentError) as caught:
         read_endpoints(written(tmp_path, text))
     assert len(str(caught.value).splitlines()) == 2
-    assert "'statusPage', 'health' or 'circuitBreakers'" in str(caught.value)
+    assert "'statusPage', 'health', 'circuitBreakers' or 'warmUp'" in str(caught.value)
 
 
 class Lying(AbstractResolver):
@@ -395,3 +399,100 @@ async def test_the_service_reads_its_file_and_closes_what_it_opened(tmp_path: Pa
         await door.close()
         assert outside._session is not None
         assert outside._session.closed
+
+
+def warm_up(requests: int = 5, name: str = "api") -> WarmUpStep:
+    return WarmUpStep(ObjectRef("http", "Endpoint", "", name, "u"), requests)
+
+
+@pytest.mark.parametrize("requests", [1, 4, 5])
+async def test_a_warm_up_sends_so_many_requests_one_after_another_and_five_a_second(requests: int) -> None:
+    async with endpoint_server() as server, asking(api=server.endpoint(WARM)) as (door, steady):
+        answer = await door.warm(warm_up(requests))
+        assert isinstance(answer, Applied)
+        assert answer.told.startswith(
+            f"{requests} of {requests} requests, all answered with 2xx, the slowest"
+        )
+        assert [path for path, _ in server.asked] == ["/warmUp"] * requests
+        assert {(said["User-Agent"], said["Connection"]) for _, said in server.asked} == {
+            ("stanch-warm-up", "close")
+        }
+        assert steady.seconds == pytest.approx(requests / 5)
+
+
+@pytest.mark.parametrize("status", [200, 299])
+async def test_what_is_answered_with_2xx_goes_on(status: int) -> None:
+    async with endpoint_server() as server, asking(api=server.endpoint(WARM)) as (door, _):
+        server.status = status
+        assert isinstance(await door.warm(warm_up(3)), Applied)
+        assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize("status", [300, 302, 401, 404, 409, 429, 500, 503])
+async def test_the_first_request_that_is_not_answered_well_is_the_last(status: int) -> None:
+    async with endpoint_server() as server, asking(api=server.endpoint(WARM)) as (door, _):
+        server.then = [200, 200, status]
+        answer = await door.warm(warm_up())
+        assert isinstance(answer, Rejected)
+        assert answer.sentence == f"endpoint api: it answered {status} (request 3 of 5); no more were sent"
+        # Those say something of objects of the cluster, and not of this.
+        assert answer.status not in (404, 409, 429)
+        assert len(server.asked) == 3
+
+
+async def test_no_answer_in_time_is_the_last_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoints, "ANSWER_TIMEOUT_SECONDS", 0.05)
+    async with endpoint_server() as server, asking(api=server.endpoint(WARM)) as (door, _):
+        server.answering.clear()
+        answer = await door.warm(warm_up())
+        assert isinstance(answer, Rejected)
+        assert "it did not answer in time (request 1 of 5)" in answer.sentence
+        assert len(server.asked) == 1
+
+
+async def test_a_step_that_takes_too_long_sends_no_more() -> None:
+    async with endpoint_server() as server, asking(api=server.endpoint(WARM)) as (door, steady):
+
+        def slow() -> None:
+            steady.seconds += 2.0
+
+        server.each = slow
+        answer = await door.warm(warm_up())
+        assert isinstance(answer, Applied)
+        assert answer.told.startswith("3 of 5 requests")
+        assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize("name", ["health", "nobody"])
+async def test_only_an_endpoint_that_the_file_says_so_of_is_warmed_up(name: str) -> None:
+    async with endpoint_server() as server, asking(health=server.endpoint(HEALTH)) as (door, _):
+        answer = await door.warm(warm_up(name=name))
+        assert isinstance(answer, Rejected)
+        assert server.asked == []
+        assert door.warmable(name) is None
+
+
+async def test_another_address_is_another_object() -> None:
+    async with endpoint_server() as server:
+        here, there = server.endpoint(WARM), Endpoint(kind=WARM, url="https://elsewhere.example/")
+        async with asking(here=here, there=there) as (door, _):
+            found = [door.warmable(name) for name in ("here", "there")]
+            assert found[0] is not None
+            assert found[1] is not None
+            assert found[0]["metadata"]["uid"] != found[1]["metadata"]["uid"]
+            assert "127.0.0.1" not in str(found[0])
+
+
+async def test_a_token_that_cannot_be_read_ends_a_warm_up(tmp_path: Path) -> None:
+    async with endpoint_server() as server:
+        endpoint = server.endpoint(WARM, token_file=tmp_path / "none")
+        async with asking(api=endpoint) as (door, _):
+            answer = await door.warm(warm_up())
+            assert isinstance(answer, Rejected)
+            assert "cannot be read" in answer.sentence
+            assert server.asked == []
+
+
+async def test_explaining_warms_nothing_up() -> None:
+    door = ReadOnlyEndpoints({"api": Endpoint(kind=WARM, url="https://api.example/")})
+    assert isinstance(await door.warm(warm_up()), Rejected)

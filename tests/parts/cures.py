@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import warm_door
 from builders import labels, policies, policy
 from harness import Harness
 
@@ -125,6 +126,10 @@ def a_pod(h: Harness) -> str:
     return str(h.demo.api.find("pods", NAMESPACE, f"app={APP}")[0]["metadata"]["name"])
 
 
+# What is asked and not written, so that the cluster knows nothing of it.
+OUTSIDE = "endpoints"
+
+
 @dataclass(frozen=True)
 class Cure:
     """One way in which a remediation acts: what a policy says, and what is seen of it.
@@ -147,6 +152,11 @@ class Cure:
     with_pod: bool = False
     kind: str = "Deployment"
     """What the policy targets."""
+
+    @property
+    def outside(self) -> bool:
+        """Whether it acts beside the cluster, where nothing is found again."""
+        return self.resource == OUTSIDE
 
     def __str__(self) -> str:
         return f"{self.remediation} of {self.resource}"
@@ -298,5 +308,14 @@ CURES = (
         kind="Cluster",
         reversible=False,
         arrange=with_a_database,
+    ),
+    Cure(
+        "http.warm-up",
+        {"endpoint": warm_door.NAME, "requests": 5},
+        (),
+        f"warm up Deployment {NAMESPACE}/{APP} by 5 requests",
+        resource=OUTSIDE,
+        verb="warm up",
+        reversible=False,
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +28,9 @@ class EndpointServer:
     # While it is not set, nothing is answered.
     answering: asyncio.Event = field(default_factory=asyncio.Event)
     after_head: bool = False
+    # What it answers first, before its status; and what happens with each request.
+    then: list[int] = field(default_factory=list)
+    each: Callable[[], None] = lambda: None
 
     def says(self, document: Any, *, status: int = 200) -> None:
         """Answer with this as JSON."""
@@ -36,9 +39,11 @@ class EndpointServer:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append((request.path_qs, dict(request.headers)))
         self.arrived.set()
+        self.each()
         if not self.after_head:
             await self.answering.wait()
-        response = web.StreamResponse(status=self.status, headers=self.headers)
+        status = self.then.pop(0) if self.then else self.status
+        response = web.StreamResponse(status=status, headers=self.headers)
         await response.prepare(request)
         if self.after_head:
             await response.write(b"{")
@@ -81,10 +86,14 @@ class HandSteady:
     def __call__(self) -> float:
         return self.seconds
 
+    async def pause(self, seconds: float) -> None:
+        """So many seconds pass, and nobody waits for them."""
+        self.seconds += seconds
+
 
 @asynccontextmanager
 async def asking(**configured: Endpoint) -> AsyncIterator[tuple[Endpoints, HandSteady]]:
     """The service's own door to these, on a clock that the test moves."""
     steady = HandSteady()
     async with open_session() as session:
-        yield Endpoints(configured, session, steady=steady), steady
+        yield Endpoints(configured, session, steady=steady, pause=steady.pause), steady

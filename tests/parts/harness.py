@@ -155,7 +155,7 @@ async def harness(
         session = await stack.enter_async_context(aiohttp.ClientSession())
         door = await cluster.connect(url=demo.api.url)
         stack.push_async_callback(door.close)
-        databases = databases or Databases()
+        databases, endpoints = databases or Databases(), endpoints or Endpoints()
         counters = Counters()
         told = Told()
         world = World(
@@ -165,13 +165,13 @@ async def harness(
             cluster=door,
             prometheus=Prometheus(session, demo.prometheus.url),
             alertmanagers=[Alertmanager(session, demo.alertmanager.url)] if alertmanager else [],
-            remediations=registry.build(door, databases),
+            remediations=registry.build(door, databases, endpoints),
             catalogue=registry.catalogue(),
             loaded=Loaded(policies or usual_policies()),
             destinations=[told],
             place=place or Place(cluster=CLUSTER, receiver="stanch"),
             databases=databases,
-            endpoints=endpoints or Endpoints(),
+            endpoints=endpoints,
             evidence=evidence or Evidence(),
             isolations=isolations.build(door),
             isolator=Isolator(door.wire),

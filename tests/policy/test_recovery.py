@@ -16,6 +16,7 @@ from receiver.domain.plans import (
     ObjectRef,
     PatchStep,
     Signal,
+    WarmUpStep,
 )
 from receiver.policy.recovery import CannotTell, Happened, NotYet, Seen, what_happened
 
@@ -54,7 +55,12 @@ def found(
     return {"metadata": metadata, "spec": {"minReplicas": smallest}}
 
 
+WARM_UP = WarmUpStep(ObjectRef("http", "Endpoint", "", "api", "u"), 5)
+
+
 CASES: dict[str, tuple[Any, dict[str, Any] | None, Seen | type]] = {
+    "requests leave no trace": (WARM_UP, found(generation=None), CannotTell),
+    "requests to an endpoint that is gone": (WARM_UP, None, CannotTell),
     "our marker": (DEPLOYMENT, found({MARKER: "mine"}, version="11", generation=4), Happened(4)),
     "our marker, and somebody changed it since": (
         DEPLOYMENT,

@@ -145,7 +145,7 @@ ASKED = {
         "deployment.set-env",
         "deployment.set-env",
         "deployment.scale",
-        "- api.warm-up",
+        "http.warm-up",
     ],
     "inc-003-resource-exhaustion": [
         "deployment.scale",
@@ -163,8 +163,7 @@ ASKED = {
     ],
     "inc-005-database": [
         "postgres.terminate-idle",
-        "- deployment.env",
-        "- database.expand",
+        "deployment.set-env",
     ],
     "inc-006-external-api": [
         "deployment.set-env",
@@ -181,9 +180,11 @@ HANDED_OVER = {
     "inc-002-slow-api": ["Add the index that a slow statement lacks", "Look whether the network is slow"],
     "inc-005-database": [
         "Allow more connections, if there is no other way",
+        "Drop the replication slot that nobody reads any more",
         "Do not run VACUUM FULL",
         "Do not run REINDEX DATABASE",
         "Do not delete old rows",
+        "Grow the disk of the database",
     ],
     "inc-006-external-api": [
         "Ask for a higher tier, if the limit is the provider's",
@@ -192,12 +193,15 @@ HANDED_OVER = {
     "inc-003-resource-exhaustion": [
         "Look which process eats the CPU",
         "Find the leak and mend it",
+        "Look what fills the disk of the node",
         "Make room among the logs of the node",
         "Make room among the images of the node",
         "Leave the database's tables alone",
         "Grow the disk of a node by replacing the node",
     ],
     "inc-004-agent-failures": [
+        "Look what changed in the agent packs",
+        "Validate the pack of the agent that fails",
         "Revert the commit that broke the agent pack",
         "Replace the provider's key, if it is not valid any more",
     ],

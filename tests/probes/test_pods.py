@@ -87,6 +87,60 @@ def test_what_most_lines_complain_of_comes_first() -> None:
     assert facts["top"][0] == {"line": "ERROR no connection to db-#", "count": 9}
 
 
+def test_the_longest_and_the_median_of_what_took_how_long() -> None:
+    facts = pods.complaints_of(
+        [
+            '{"level": "info", "path": "/v1/a", "duration_ms": 5210.5}\n{"durationMs":130,"status":200}\n',
+            'level=info latency_ms=90 path=/health\nmsg=done elapsed_ms="70"\nERROR no connection\n',
+        ]
+    )
+    assert (facts["timed"], facts["longestMilliseconds"], facts["medianMilliseconds"]) == (4, 5210.5, 110.0)
+    assert facts["errors"] == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "NaN",
+        "Infinity",
+        "1e999",
+        "1e3",
+        "-5",
+        "1" * 400,
+        "12345678901",
+        "0x1F",
+        "1.2.3",
+        "12ms",
+        '"slow"',
+        "null",
+        "[1]",
+        "{}",
+        "true",
+        "\u0661\u0662",
+        "",
+    ],
+)
+@pytest.mark.parametrize("line", ['{{"duration_ms": {}}}', "duration_ms={}"])
+def test_what_is_no_plain_number_is_no_duration(line: str, said: str) -> None:
+    assert pods.durations_of([line.format(said)]) == {"timed": 0}
+
+
+@pytest.mark.parametrize(
+    "line", ["duration=5", "duration_s=5", "my_duration_msx=5", "xduration_ms=5", "took 5 ms"]
+)
+def test_a_name_that_does_not_say_milliseconds_is_not_guessed_at(line: str) -> None:
+    assert pods.durations_of([line]) == {"timed": 0}
+
+
+def test_a_line_is_one_duration_and_nothing_of_its_text_is_told() -> None:
+    line = "password=hunter2 duration_ms=7 duration_ms=9 " + "latency_ms" * 10_000
+    assert pods.durations_of([line]) == {
+        "timed": 1,
+        "longestMilliseconds": 7.0,
+        "medianMilliseconds": 7.0,
+    }
+
+
 async def test_both_look_at_a_real_workload(store: Store) -> None:
     async with harness(store) as h:
         image = h.demo.scenario.good.image

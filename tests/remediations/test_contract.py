@@ -6,7 +6,7 @@ import ast
 import json
 import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ from cures import CURES, Cure
 from harness import Harness, harness
 from rights import covered_by, right_of
 from stories import approved, noticed, until_state
+from warm_door import WarmDoor
 
 from receiver.demo.kubernetes.faults import Fault
 from receiver.demo.kubernetes.resources import by_plural
 from receiver.domain.backends import BACKEND
 from receiver.pipeline import people
 from receiver.policy.model import Mode
-from receiver.policy.rbac import grants, roles
+from receiver.policy.rbac import ELSEWHERE, grants, roles
 from receiver.probes.catalogue import READS
 from receiver.store import migrate
 from receiver.store.engine import Store
@@ -55,7 +56,7 @@ def test_no_remediation_has_a_way_to_write() -> None:
     for path in (ROOT / "remediations").rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         called = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-        assert not called & {"patch", "post", "put", "delete", "execute", "request", "evict"}, path
+        assert not called & {"patch", "post", "put", "delete", "execute", "request", "evict", "warm"}, path
         calls = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
         # A step has a signal; nobody here sends one.
         assert not [call for call in calls if isinstance(call, ast.Attribute) and call.attr == "signal"], path
@@ -96,6 +97,19 @@ async def done(h: Harness, cure: Cure) -> None:
     await h.work()
 
 
+def not_helping(memory: Store, cure: Cure) -> AbstractAsyncContextManager[Harness]:
+    """A world in which the cure changes nothing."""
+    return harness(
+        memory, policies=cure.policies(), with_scenario="inc-001-not-helping", endpoints=WarmDoor()
+    )
+
+
+def outside(h: Harness) -> WarmDoor:
+    """What endpoints were sent."""
+    assert isinstance(h.world.endpoints, WarmDoor)
+    return h.world.endpoints
+
+
 def another_of_that_name(h: Harness, plural: str, namespace: str) -> None:
     """Everything of this kind is deleted and made anew: the same names, other uids."""
     resource = by_plural(plural)
@@ -113,9 +127,10 @@ def bare(found: Mapping[str, Any]) -> dict[str, Any]:
 
 @CURE
 async def test_proposing_sends_reads_and_dry_runs_only(memory: Store, cure: Cure) -> None:
-    async with harness(memory, policies=cure.policies()) as h:
+    async with harness(memory, policies=cure.policies(), endpoints=WarmDoor()) as h:
         await sick(h, cure)
         assert h.demo.api.writes == []
+        assert outside(h).sent == []
         for call in h.demo.api.calls:
             assert call.method == "GET" or call.dry_run or "selfsubjectaccessreviews" in call.path
         planned = next(event for event in await h.events() if event.event == "Planned")
@@ -124,8 +139,11 @@ async def test_proposing_sends_reads_and_dry_runs_only(memory: Store, cure: Cure
 
 @CURE
 async def test_it_writes_once_with_its_marker_under_the_version_it_read(memory: Store, cure: Cure) -> None:
-    async with harness(memory, policies=cure.policies()) as h:
+    async with harness(memory, policies=cure.policies(), endpoints=WarmDoor()) as h:
         await done(h, cure)
+        if cure.outside:
+            assert (len(outside(h).sent), h.demo.api.writes) == (1, [])
+            return
         (call,) = [call for call in h.demo.api.writes if call.method in ("PATCH", "POST")]
         assert f"/{cure.resource}/" in call.path
         if cure.verb != "patch":
@@ -145,7 +163,7 @@ async def test_it_writes_once_with_its_marker_under_the_version_it_read(memory: 
 
 @CURE
 async def test_what_it_wrote_is_seen_to_be_in_place(memory: Store, cure: Cure) -> None:
-    async with harness(memory, policies=cure.policies()) as h:
+    async with harness(memory, policies=cure.policies(), endpoints=WarmDoor()) as h:
         await done(h, cure)
         incident = await until_state(h, "watched", within=timedelta(minutes=12))
         assert incident.plan is not None
@@ -155,7 +173,10 @@ async def test_what_it_wrote_is_seen_to_be_in_place(memory: Store, cure: Cure) -
 
 @CURE
 async def test_a_second_run_after_an_answer_that_was_lost_writes_nothing(memory: Store, cure: Cure) -> None:
-    async with harness(memory, policies=cure.policies()) as h:
+    if cure.outside:
+        await nothing_is_sent_again(memory, cure)
+        return
+    async with harness(memory, policies=cure.policies(), endpoints=WarmDoor()) as h:
         await sick(h, cure)
         path = f"/{cure.resource}/"
         h.demo.api.faults.add(Fault(kind="lose-answer", path=path, dry_run=False, method=METHODS[cure.verb]))
@@ -166,20 +187,35 @@ async def test_a_second_run_after_an_answer_that_was_lost_writes_nothing(memory:
         assert "Executed" in await h.kinds()
 
 
+async def nothing_is_sent_again(memory: Store, cure: Cure) -> None:
+    """Nothing shows whether requests arrived, so a person is asked."""
+    async with harness(memory, policies=cure.policies(), endpoints=WarmDoor()) as h:
+        await sick(h, cure)
+        outside(h).loses_answers = True
+        await people.approve_plan(h.world, "P-1", CAROL, digest=None, reason="as planned")
+        await h.pass_time(timedelta(minutes=3))
+        assert len(outside(h).sent) == 1
+        assert "EffectUnknown" in await h.kinds()
+
+
 @CURE
 async def test_a_target_that_changed_since_is_not_written(memory: Store, cure: Cure) -> None:
-    async with harness(memory, policies=cure.policies()) as h:
+    async with harness(memory, policies=cure.policies(), endpoints=WarmDoor()) as h:
         await sick(h, cure)
-        another_of_that_name(h, cure.resource, cure.namespace)
+        if cure.outside:
+            outside(h).move()
+        else:
+            another_of_that_name(h, cure.resource, cure.namespace)
         await people.approve_plan(h.world, "P-1", CAROL, digest=None, reason="as planned")
         await h.work()
         assert h.demo.real_writes == 0
+        assert outside(h).sent == []
         assert "Executed" not in await h.kinds()
 
 
 @CURE
 async def test_undoing_restores_exactly_what_was_captured(memory: Store, cure: Cure) -> None:
-    async with harness(memory, policies=cure.policies(), with_scenario="inc-001-not-helping") as h:
+    async with not_helping(memory, cure) as h:
         cure.arrange(h)
         await h.fall_ill()
         before = cure.reversible and bare(h.demo.api.get(cure.resource, cure.namespace, cure.name))
@@ -200,7 +236,7 @@ async def test_undoing_restores_exactly_what_was_captured(memory: Store, cure: C
 async def test_undoing_leaves_alone_what_others_changed_since(memory: Store, cure: Cure) -> None:
     if not cure.reversible:
         return
-    async with harness(memory, policies=cure.policies(), with_scenario="inc-001-not-helping") as h:
+    async with not_helping(memory, cure) as h:
         await done(h, cure)
         await h.pass_time(timedelta(minutes=32))
         cure.meddle(h)
@@ -221,7 +257,10 @@ async def test_the_rights_it_uses_are_those_it_declares(memory: Store) -> None:
         stories = [cure for cure in CURES if cure.remediation == name]
         assert stories, f"{name} has no story"
         for cure in stories:
-            async with fresh_memory() as store, harness(store, policies=cure.policies()) as h:
+            async with (
+                fresh_memory() as store,
+                harness(store, policies=cure.policies(), endpoints=WarmDoor()) as h,
+            ):
                 await done(h, cure)
                 await until_state(h, "watched", within=timedelta(minutes=12))
                 used |= {right for call in h.demo.api.calls if (right := right_of(call)) is not None}
@@ -230,7 +269,9 @@ async def test_the_rights_it_uses_are_those_it_declares(memory: Store) -> None:
                     assert covered_by(granted, call), call.path
         spec = catalogue()[name]
         declared = {
-            (right.resource, right.verb) for right in (*spec.reads, *spec.writes) if right.group != BACKEND
+            (right.resource, right.verb)
+            for right in (*spec.reads, *spec.writes)
+            if right.group not in ELSEWHERE
         }
         # The guards ask for autoscalers, whatever the cure.
         assert used - declared <= {("horizontalpodautoscalers", "list")}, name

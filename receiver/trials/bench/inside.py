@@ -26,6 +26,7 @@ from receiver.app import open_store, read_policies
 from receiver.clients import cluster
 from receiver.clients.cluster import Cluster
 from receiver.clients.database import Databases
+from receiver.clients.endpoints import Endpoints
 from receiver.domain.incidents import Incident, PlanState
 from receiver.pipeline.counters import Counters
 from receiver.pipeline.joining import join_waiting
@@ -105,7 +106,7 @@ async def inside(store_url: str, cluster_url: str) -> AsyncIterator[Inside]:
             cluster=door,
             prometheus=prometheus,
             alertmanagers=[],
-            remediations=registry.build(door, Databases()),
+            remediations=registry.build(door, Databases(), Endpoints()),
             catalogue=registry.catalogue(),
             loaded=Loaded(policies),
             destinations=[],

@@ -12,6 +12,7 @@ import aiohttp
 from receiver.app import WallClock, open_store, read_policies
 from receiver.clients import cluster
 from receiver.clients.database import Databases
+from receiver.clients.endpoints import Endpoints
 from receiver.clients.prometheus import Prometheus
 from receiver.pipeline.counters import Counters
 from receiver.pipeline.joining import join_waiting
@@ -41,7 +42,7 @@ async def probes_alone(folder: Path, outside: Outside, apps: list[str]) -> list[
                 cluster=door,
                 prometheus=Prometheus(session, outside.prometheus),
                 alertmanagers=[],
-                remediations=registry.build(door, Databases()),
+                remediations=registry.build(door, Databases(), Endpoints()),
                 catalogue=registry.catalogue(),
                 loaded=Loaded(policies),
                 destinations=[],

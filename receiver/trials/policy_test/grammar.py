@@ -11,7 +11,7 @@ from receiver.domain.severity import Severity
 from receiver.policy.grammar import Beside, Form, Key, named, table
 from receiver.policy.loading import TEST_KIND
 from receiver.policy.vocabulary import Suggested
-from receiver.trials.policy_test.happening import STATES
+from receiver.trials.policy_test.happening import KINDS, STATES
 from receiver.trials.policy_test.model import NOTHING, Saying, Verdict
 
 _AT = Key("at", Form.DURATION, "When, counted from `clock`.", needed=True)
@@ -51,6 +51,24 @@ _SETTING = (
                 form=Form.LIST,
                 needed=True,
             ),
+            table(
+                "slots",
+                "Replication slots that nobody reads; without the key nobody can tell of any.",
+                Key("name", Form.TEXT, "Its name.", needed=True),
+                Key("kept", Form.COUNT, "The bytes of WAL that are kept for it.", needed=True),
+                form=Form.LIST,
+            ),
+        ),
+    ),
+    table(
+        "endpoints",
+        "What the endpoints of the endpoints file would answer.",
+        named(
+            "endpoint",
+            Form.TABLE,
+            "One of them, by its name in the file.",
+            Key("kind", Form.WORD, "What stands there.", needed=True, words=KINDS),
+            Key("status", Form.WHOLE, "The status that it answers.", "200"),
         ),
     ),
     _QUERIES,

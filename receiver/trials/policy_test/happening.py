@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from receiver.domain.endpoints import EndpointKind
 from receiver.policy.complaints import did_you_mean
 from receiver.policy.document import MapNode, value_of
 from receiver.policy.fields import Fields, each, text
@@ -13,8 +14,10 @@ from receiver.trials.policy_test.model import (
     Database,
     FiringAlert,
     JsonObject,
+    Outside,
     Saying,
     Sessions,
+    Slot,
     Spot,
 )
 from receiver.trials.policy_test.objects import kinds
@@ -22,6 +25,10 @@ from receiver.trials.policy_test.objects import kinds
 ZERO = timedelta(0)
 # What PostgreSQL says of a session.
 STATES = ("active", "idle", "idle in transaction", "idle in transaction (aborted)")
+# Those of which a status is all that there is to tell.
+KINDS = (EndpointKind.WARM_UP.value, EndpointKind.HEALTH.value)
+# A petabyte: more is a slip.
+MOST_KEPT = 10**15
 
 
 def alert(fields: Fields) -> FiringAlert:
@@ -69,8 +76,9 @@ def answer(fields: Fields, saying: Saying) -> Answer:
 
 def database(fields: Fields) -> Database:
     """One connection of ``databases``."""
-    fields.known(("users", "usable", "sessions", "away"))
+    fields.known(("users", "usable", "sessions", "slots", "away"))
     sessions: list[Sessions] = []
+    slots: list[Slot] = []
 
     def read(entry: Fields) -> None:
         entry.known(("user", "application", "state", "for", "count"))
@@ -87,13 +95,32 @@ def database(fields: Fields) -> Database:
             )
         )
 
+    def read_slot(entry: Fields) -> None:
+        entry.known(("name", "kept"))
+        name = entry.text("name", needed=True) or ""
+        slots.append(Slot(name, entry.whole("kept", 0, least=0, most=MOST_KEPT, needed=True)))
+
     each(fields.document, fields.items("sessions", needed=True), f"{fields.what}.sessions", read)
+    each(fields.document, fields.items("slots"), f"{fields.what}.slots", read_slot)
     return Database(
         users=tuple(said for _, said in fields.texts("users", needed=True)),
         usable=fields.whole("usable", 100, needed=True),
         sessions=tuple(sessions),
+        slots=tuple(slots) if "slots" in fields else None,
         away=fields.duration("away", ZERO) if "away" in fields else None,
     )
+
+
+def outside(fields: Fields) -> Outside:
+    """One entry of ``endpoints``."""
+    fields.known(("kind", "status"))
+    kind, node = fields.text("kind", needed=True) or KINDS[0], fields.node("kind")
+    if kind not in KINDS and node is not None:
+        fields.document.complain(
+            node, f"no story has an endpoint of kind {kind[:40]!r}", did_you_mean(kind, KINDS)
+        )
+        kind = KINDS[0]
+    return Outside(EndpointKind(kind), fields.whole("status", 200, least=100, most=599))
 
 
 def _object(fields: Fields) -> tuple[str, str, str]:

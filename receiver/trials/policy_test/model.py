@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from receiver.domain.endpoints import EndpointKind
 from receiver.domain.incidents import PlanState, Status
-from receiver.domain.plans import Risk
+from receiver.domain.plans import ObjectRef, Risk
 from receiver.domain.severity import Severity
 from receiver.trials.policy_test.notation import Sample
 
@@ -80,16 +81,41 @@ class Sessions:
 
 
 @dataclass(frozen=True)
+class Obeyed:
+    """One thing that was told somebody beside the cluster: a session its signal, an endpoint its requests."""
+
+    at: datetime
+    target: ObjectRef
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A replication slot that nobody reads, and the bytes of WAL that are kept for it."""
+
+    name: str
+    kept: int
+
+
+@dataclass(frozen=True)
 class Database:
     """One connection: the application's users, how many connections there can be, and the sessions.
 
-    From ``away`` on the server does not answer.
+    ``slots`` are None where nobody can tell. From ``away`` on the server does not answer.
     """
 
     users: tuple[str, ...]
     usable: int
     sessions: tuple[Sessions, ...] = ()
+    slots: tuple[Slot, ...] | None = None
     away: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class Outside:
+    """One endpoint of the endpoints file, and the status that it answers."""
+
+    kind: EndpointKind
+    status: int
 
 
 @dataclass(frozen=True)
@@ -193,6 +219,7 @@ class PolicyTest:
     clock: datetime
     objects: tuple[JsonObject, ...] = ()
     databases: Mapping[str, Database] = field(default_factory=dict)
+    endpoints: Mapping[str, Outside] = field(default_factory=dict)
     queries: Mapping[str, Series] = field(default_factory=dict)
     input_series: tuple[InputSeries, ...] = ()
     after_writes: tuple[Mapping[str, Series], ...] = ()

@@ -18,9 +18,8 @@ from receiver.policy.document import Document, ListNode, MapNode, Node, ScalarNo
 from receiver.policy.fields import Fields, report, table, text
 from receiver.policy.loading import API_VERSION, TEST_KIND
 from receiver.trials.policy_test.expecting import expectation
-from receiver.trials.policy_test.happening import alert, answer, change, database
+from receiver.trials.policy_test.happening import alert, answer, change, database, outside
 from receiver.trials.policy_test.model import (
-    Database,
     Delivery,
     InputSeries,
     JsonObject,
@@ -43,6 +42,7 @@ SETTING = (
     "interval",
     "cluster",
     "databases",
+    "endpoints",
     "queries",
     "input_series",
     "afterWrite",
@@ -121,7 +121,8 @@ class _Reader:
             spot=self._spot(self._own.at),
             clock=self._clock(),
             objects=self._objects(),
-            databases=self._databases(),
+            databases=self._by_name("databases", database),
+            endpoints=self._by_name("endpoints", outside),
             queries={**self._series(self._defaults, interval), **self._series(self._own, interval)},
             input_series=tuple(self._each("input_series", partial(self._input_series, interval=interval))),
             after_writes=self._after_writes(interval),
@@ -182,12 +183,11 @@ class _Reader:
                 found += objects
         return tuple(found)
 
-    def _databases(self) -> dict[str, Database]:
-        """Connections by name."""
-        found: dict[str, Database] = {}
-        for key, node in self._where("databases").table("databases").entries():
-            fields = table(self._document, node, f"databases.{key.text}", at=key)
-            found[key.text] = database(fields)
+    def _by_name(self, what: str, read: Callable[[Fields], Entry]) -> dict[str, Entry]:
+        """Databases and endpoints, by the names that their files give them."""
+        found: dict[str, Entry] = {}
+        for key, node in self._where(what).table(what).entries():
+            found[key.text] = read(table(self._document, node, f"{what}.{key.text}", at=key))
         return found
 
     def _series(self, fields: Fields, interval: timedelta) -> dict[str, Series]:

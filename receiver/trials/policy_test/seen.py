@@ -14,7 +14,7 @@ from receiver.demo.kubernetes import Call
 from receiver.domain import events as ev
 from receiver.domain.incidents import Incident
 from receiver.domain.plans import MARKER, ObjectRef, Plan
-from receiver.trials.policy_test.sessions import Obeyed
+from receiver.trials.policy_test.model import Obeyed
 
 Kind = Literal["execute", "undo", "unknown"]
 
@@ -82,8 +82,8 @@ def writes_of(calls: Iterable[Call], incidents: Iterable[SeenIncident]) -> tuple
     return tuple(found)
 
 
-def signals_of(obeyed: Iterable[Obeyed], incidents: Iterable[SeenIncident]) -> tuple[Write, ...]:
-    """The signals that sessions obeyed, each with what it was for: a receipt names the session."""
+def obeyed_of(obeyed: Iterable[Obeyed], incidents: Iterable[SeenIncident]) -> tuple[Write, ...]:
+    """What was obeyed beside the cluster, each with what it was for: a receipt names who obeyed."""
     remediations: dict[ObjectRef, str] = {}
     for seen in incidents:
         planned = {

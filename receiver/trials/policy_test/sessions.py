@@ -7,7 +7,6 @@ something. Every signal that was obeyed is kept, as the small cluster keeps its 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,18 +14,10 @@ from receiver.clients.answers import Answer, Applied, Rejected, Unanswered
 from receiver.clients.database import Databases, version_of
 from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.plans import BackendStep, ObjectRef, Signal
-from receiver.trials.policy_test.model import Database
+from receiver.trials.policy_test.model import Database, Obeyed
 
 # Where the first session's pid lies; any number would do.
 FIRST_PID = 1001
-
-
-@dataclass(frozen=True)
-class Obeyed:
-    """One signal that a session got."""
-
-    at: datetime
-    target: ObjectRef
 
 
 class StoryDatabases(Databases):
@@ -84,9 +75,13 @@ class StoryDatabases(Databases):
         return {"standby": False, "standbys": []}
 
     async def storage(self, connection: str) -> dict[str, Any]:
-        """Nothing is known of it."""
-        self._database(connection)
-        return {}
+        """The slots of the test; nothing else is known of it."""
+        slots = self._database(connection).slots
+        if slots is None:
+            return {}
+        return {
+            "slots": [{"slot_name": slot.name, "active": False, "kept": float(slot.kept)} for slot in slots]
+        }
 
     async def may_signal(self, step: BackendStep) -> bool | None:
         """Always."""

@@ -36,7 +36,8 @@ from receiver.store.sqlite import open_sqlite
 from receiver.trials.policy_test.evaluating import Evaluator, PromQL, evaluator
 from receiver.trials.policy_test.metrics import StoryAlertmanager, StoryPrometheus
 from receiver.trials.policy_test.model import PolicyTest
-from receiver.trials.policy_test.seen import Seen, SeenIncident, signals_of, writes_of
+from receiver.trials.policy_test.outside import StoryEndpoints
+from receiver.trials.policy_test.seen import Seen, SeenIncident, obeyed_of, writes_of
 from receiver.trials.policy_test.sessions import StoryDatabases
 from remediations import registry
 from remediations.isolation import registry as isolations
@@ -74,6 +75,7 @@ class Stage:
     people: People
     prometheus: StoryPrometheus
     databases: StoryDatabases
+    endpoints: StoryEndpoints
 
     async def jump_to(self, moment: datetime) -> None:
         """Let it be that time; the cluster's controllers live through what lies between."""
@@ -113,7 +115,8 @@ class Stage:
         while await deliver(self.world, self.counters):
             pass
         incidents = await self.world.store.read(_incidents)
-        writes = writes_of(self.api.calls, incidents) + signals_of(self.databases.obeyed, incidents)
+        obeyed = (*self.databases.obeyed, *self.endpoints.obeyed)
+        writes = writes_of(self.api.calls, incidents) + obeyed_of(obeyed, incidents)
         return Seen(incidents, writes, tuple(self.people.bodies))
 
 
@@ -163,10 +166,12 @@ class Stages:
         api.start_over(clock)
         api.restore(test.objects)
         databases = StoryDatabases(test.databases, test.clock, clock.now)
+        endpoints = StoryEndpoints(test.endpoints, clock.now)
 
         def landed() -> list[datetime]:
             written = [datetime.fromisoformat(call.at) for call in api.writes]
-            return sorted([*written, *(one.at for one in databases.obeyed)])
+            obeyed = (*databases.obeyed, *endpoints.obeyed)
+            return sorted([*written, *(one.at for one in obeyed)])
 
         prometheus = StoryPrometheus(self._session, test, policies, landed, evaluating)
         world = World(
@@ -177,13 +182,15 @@ class Stages:
             isolations=isolations.build(self._door),
             prometheus=prometheus,
             alertmanagers=[StoryAlertmanager(self._session, test, clock)],
-            remediations=registry.build(self._door, databases),
+            remediations=registry.build(self._door, databases, endpoints),
             catalogue=registry.catalogue(),
             loaded=Loaded(policies),
             destinations=[people],
             databases=databases,
+            endpoints=endpoints,
         )
-        return Stage(clock, api, world, Worker(world, counters), counters, people, prometheus, databases)
+        worker = Worker(world, counters)
+        return Stage(clock, api, world, worker, counters, people, prometheus, databases, endpoints)
 
 
 @asynccontextmanager

@@ -43,6 +43,8 @@ tests:
         usable: 97
         away: 5m
         sessions: [{{user: app, application: api, state: idle, for: 10m, count: 3}}]
+        slots: [{{name: gone, kept: 1000}}]
+    endpoints: {{endpoint: {{kind: warmUp, status: 200}}}}
     queries: {{err: "0.35x10"}}
     input_series: [{{series: 'gl_errors_total{{app="a"}}', values: "1x10"}}]
     afterWrite: [{{queries: {{err: "0x10"}}}}]
@@ -61,7 +63,7 @@ tests:
       - {{at: 1m, executedCount: 0, undone: [], state: verified, paged: true, told: x}}
 """
 # The author's own names, and a kind of value that the reader does not look into.
-CHOSEN = {"databases", "queries", "labels", "annotations", "with", "merge", "metadata"}
+CHOSEN = {"databases", "endpoints", "queries", "labels", "annotations", "with", "merge", "metadata"}
 
 
 def parsed(text: str) -> Any:

@@ -31,7 +31,7 @@ THREE = (
 def story(
     *sessions: Sessions, after: timedelta = timedelta(0), away: timedelta | None = None
 ) -> StoryDatabases:
-    database = Database(("app",), 3, sessions or THREE, away)
+    database = Database(("app",), 3, sessions or THREE, away=away)
     return StoryDatabases({NAME: database}, BEGAN, lambda: BEGAN + after)
 
 

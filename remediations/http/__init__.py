@@ -1,0 +1,1 @@
+"""Cures by requests: to endpoints that the operators' file names."""
