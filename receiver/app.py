@@ -114,7 +114,9 @@ def endpoints(settings: Settings) -> dict[str, Endpoint]:
 
 async def connect_cluster(settings: Settings) -> cluster.Cluster:
     """The cluster that the settings name; nothing is taken from a default place."""
-    return await cluster.connect(context=settings.kube_context)
+    return await cluster.connect(
+        context=settings.kube_context, act_as=settings.reader, write_as=settings.executor
+    )
 
 
 @asynccontextmanager
@@ -194,7 +196,7 @@ async def serving(
             endpoints=door_outside,
             evidence=_evidence(settings),
             isolations=isolations.build(door),
-            isolator=Isolator(isolating.wire),
+            isolator=Isolator(isolating.writing),
             standing=_standing(settings),
         )
         worker = Worker(world, counters)

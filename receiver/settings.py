@@ -51,6 +51,15 @@ class Settings(BaseSettings):
     kube_context: str | None = Field(
         None, description="The cluster to act in: a context of KUBECONFIG, or in-cluster. Never guessed."
     )
+    reader: str | None = Field(
+        None,
+        description="The account that the cluster is read as, such as"
+        " system:serviceaccount:stanch:stanch-reader; it is impersonated. Default: our own.",
+    )
+    executor: str | None = Field(
+        None,
+        description="The account that cures are carried out as; it is impersonated. Default: as it is read.",
+    )
     isolator: str | None = Field(
         None,
         description="The account that security incidents are isolated as, such as"

@@ -34,15 +34,21 @@ LOG_BLOCK_BYTES = 64 * 1024
 
 
 class Cluster:
-    """One API server, with one identity."""
+    """One API server: read as one account and written as another, where there are two."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, *, writing: Wire | None = None) -> None:
         self._wire = wire
+        self._writing = writing or wire
 
     @property
     def wire(self) -> Wire:
         """The connection, for another door over the same one."""
         return self._wire
+
+    @property
+    def writing(self) -> Wire:
+        """The same for what writes."""
+        return self._writing
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -139,7 +145,7 @@ class Cluster:
             response.close()
 
     async def may(self, permission: Permission, namespace: str, name: str) -> bool | None:
-        """Whether the API server says that we may do exactly this; None where it cannot be asked."""
+        """Whether the API server says that we may write exactly this; None where it cannot be asked."""
         attributes = {
             "group": permission.group,
             "resource": permission.resource,
@@ -154,7 +160,8 @@ class Cluster:
         }
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         try:
-            status, body = await self._wire.read("POST", path, [], review)
+            # About the account that writes, so it is that account's question.
+            status, body = await self._writing.read("POST", path, [], review)
         except TemporaryError:
             return None
         if status not in (200, 201):
@@ -186,7 +193,7 @@ class Cluster:
         target = step.target
         operations = operations_of(step, current=current, marker=marker)
         path = path_of(target.api_version, target.kind, target.namespace, target.name)
-        return await self._wire.write("PATCH", path, query, operations, "application/json-patch+json")
+        return await self._writing.write("PATCH", path, query, operations, "application/json-patch+json")
 
     async def evict(self, step: EvictStep, *, dry_run: bool) -> Answer:
         """Ask this very pod to go; disruption budgets may say no (429), and another pod of its name is a 409.
@@ -205,7 +212,7 @@ class Cluster:
         query = [("timeout", f"{WRITE_TIMEOUT_SECONDS}s"), ("fieldManager", MANAGER)]
         if dry_run:
             query.append(("dryRun", "All"))
-        return await self._wire.write("POST", path, query, body, "application/json")
+        return await self._writing.write("POST", path, query, body, "application/json")
 
 
 async def connect(
@@ -214,10 +221,12 @@ async def connect(
     token: str | None = None,
     context: str | None = None,
     act_as: str | None = None,
+    write_as: str | None = None,
 ) -> Cluster:
     """A door to the cluster named explicitly: by address (the demo's), by kubeconfig context, or in-cluster.
 
-    ``act_as`` is the account that we ask to be taken for, which takes the right to impersonate it.
+    ``act_as`` is the account that we ask to be taken for, ``write_as`` the one for writing; that takes the
+    right to impersonate them.
 
     ``context`` may be "in-cluster". Raises PermanentError where there are no such credentials. Nothing is
     ever taken from a default place without being named.
@@ -238,7 +247,9 @@ async def connect(
             )
     except config.ConfigException as error:
         raise PermanentError(f"the cluster's credentials cannot be used: {error}") from error
-    return Cluster(Wire(client.ApiClient(configuration), act_as=act_as))
+    api = client.ApiClient(configuration)
+    writing = None if write_as is None else Wire(api, act_as=write_as)
+    return Cluster(Wire(api, act_as=act_as), writing=writing)
 
 
 def operations_of(

@@ -49,7 +49,7 @@ class ReadOnlyCluster(Cluster):
     """A door through which nothing can be written."""
 
     def __init__(self, door: Cluster) -> None:
-        super().__init__(door.wire)
+        super().__init__(door.wire, writing=door.writing)
 
     async def patch(
         self, step: PatchStep, *, current: Mapping[str, Any], marker: Mapping[str, str], dry_run: bool
