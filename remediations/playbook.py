@@ -17,10 +17,10 @@ import yaml
 
 HEAD = """# The playbook, row by row
 
-Made from `playbook.yaml` beside it. Each row of the incident response playbook, scenarios INC-001 to INC-006,
+Made from `playbook.yaml` beside it. Each row of the incident response playbook, scenarios INC-001 to INC-007,
 with what stands for it here: a *remediation* that a policy proposes ([all of them](remediations.md)), or that
-a policy of yours may; a *probe* or a *query* that looks; or a *hand-over* that a person reads and no machine
-does.
+a policy of yours may; a *probe* or a *query* that looks; a way of *isolation* or a *command* in a
+[security incident](security-incidents.md); or a *hand-over* that a person reads and no machine does.
 """
 SCENARIOS = {
     "001": "INC-001: High error rate",
@@ -29,6 +29,7 @@ SCENARIOS = {
     "004": "INC-004: Agent execution failures",
     "005": "INC-005: Database issues",
     "006": "INC-006: External API failures",
+    "007": "INC-007: Security incident",
 }
 
 
@@ -40,6 +41,8 @@ class By(StrEnum):
     PROBE = "probe"
     HANDOVER = "handover"
     QUERY = "query"
+    ISOLATION = "isolation"
+    COMMAND = "command"
 
 
 WORDS = {
@@ -84,7 +87,8 @@ def page(rows: Iterable[Row]) -> str:
 
 def _line(row: Row) -> str:
     word = WORDS.get(row.by, row.by.value)
-    named = f"{word}: {row.name}" if row.by is By.HANDOVER else f"{word} `{row.name}`"
+    told = f"stanch {row.name}" if row.by is By.COMMAND else row.name
+    named = f"{word}: {told}" if row.by is By.HANDOVER else f"{word} `{told}`"
     return f"| {row.row} | {row.asks} | {named} | {row.note} |"
 
 

@@ -39,3 +39,34 @@ async def store(store_url: str) -> AsyncIterator[Store]:
     )
     yield opened
     await opened.close()
+
+
+# What a cure, a probe, a step or a message does is the same over both stores. These have tests of their own,
+# and so have claims, races and locks; the rest runs over PostgreSQL with `make long`.
+_ON_ONE_STORE = {
+    "pipeline": {
+        "test_automatic",
+        "test_diagnosing",
+        "test_evidence",
+        "test_expiring",
+        "test_handing_over",
+        "test_isolating",
+        "test_one_cause",
+        "test_owing",
+        "test_proposing",
+        "test_severity",
+        "test_sizes",
+        "test_telling",
+    },
+    "probes": None,
+    "remediations": None,
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the second store of some tests to `make long`."""
+    for item in items:
+        modules = _ON_ONE_STORE.get(item.path.parent.name, set())
+        if "[postgresql" in item.name and (modules is None or item.path.stem in modules):
+            item.add_marker(pytest.mark.long)

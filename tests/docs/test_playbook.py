@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
+import typer
+from typer.core import TyperGroup
 
+from receiver.cli.main import app
 from receiver.packaged import policies, read_files
 from receiver.policy.loading import load
 from receiver.policy.model import Policy
@@ -35,19 +39,32 @@ def test_the_page_is_the_one_that_is_made() -> None:
 def test_every_row_of_the_playbook_is_on_it_in_its_order() -> None:
     lines = (ROOT / "tests" / "data" / "playbook-rows.txt").read_text(encoding="utf-8").splitlines()
     asked = [line.split("\t") for line in lines if not line.startswith("#")]
-    assert len(asked) == 78
+    assert len(asked) == 95
     assert [[row.row, row.asks] for row in ROWS] == asked
+
+
+def commands() -> set[str]:
+    """Every command by its words."""
+    root = typer.main.get_command(app)
+    assert isinstance(root, TyperGroup)
+    found = set(root.commands)
+    for name, group in root.commands.items():
+        if isinstance(group, TyperGroup):
+            found |= {f"{name} {verb}" for verb in group.commands}
+    return found
 
 
 def there(row: Row, policy: Policy) -> bool:
     """Whether what the row names is there, and in this policy of its scenario."""
     offered = {one.remediation for one in policy.candidates if not one.disabled}
-    known = {
+    known: dict[By, Collection[str]] = {
         By.REMEDIATION: offered & catalogue().keys(),
         By.UNOFFERED: catalogue().keys() - offered,
         By.PROBE: {use.probe for use in policy.probes} & FACTS.keys(),
         By.HANDOVER: {entry.item for entry in policy.handover},
         By.QUERY: set(policy.queries),
+        By.ISOLATION: {wish.act for sign in policy.security for wish in sign.isolate},
+        By.COMMAND: commands(),
     }
     return row.name in known[row.by]
 
