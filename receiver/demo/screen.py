@@ -144,11 +144,18 @@ class Screen:
         """What the public channel reads."""
         self._say("public channel", text, style="dim")
 
-    def waiting(self, plan_id: str, hint: str) -> None:
+    def look_around(self, incident: int | None, hint: str) -> None:
+        """It is over, and the service still answers."""
+        self._ask(
+            "it is contained; what people owe is left. [q] leaves; or look around in another terminal:",
+            f"{hint} security owed {incident}",
+        )
+
+    def waiting(self, plan_id: str, hint: str, reason: str) -> None:
         """How to answer."""
         self._ask(
             f"{plan_id} waits for you: press [a] to approve, [d] to deny, [q] to leave; or elsewhere:",
-            f"{hint} approve {plan_id} --reason 'the release is bad'",
+            f"{hint} approve {plan_id} --reason '{reason}'",
         )
 
     def close_asked(self, incident: int, hint: str) -> None:

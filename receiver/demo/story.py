@@ -90,8 +90,10 @@ class Story(ABC):
         self._people = people
         self._screen = screen
         self._clock = clock
-        # What waits for an answer: where it is approved or denied, and its digest.
-        self._asked_for: tuple[str, str] | None = None
+        # What waits for an answer, in its order: where it is approved or denied, and its digest.
+        self._asked_for: dict[str, str] = {}
+        # Over, and whoever watches may look around.
+        self._done = False
 
     async def tell(self) -> int:
         """Until it is over, or cannot be, or somebody presses q."""
@@ -114,7 +116,7 @@ class Story(ABC):
         for outcome in outcomes[:2]:
             if isinstance(outcome, Exception):
                 raise outcome
-        well = outcomes[0] is True
+        well = outcomes[0] is True or self._done
         self._close(well=well)
         return 0 if well else 1
 
@@ -140,15 +142,17 @@ class Story(ABC):
     def _close(self, *, well: bool) -> None:
         """The last word."""
 
-    async def _answer(self, session: aiohttp.ClientSession, where: str, found: dict[str, Any]) -> None:
+    async def _answer(
+        self, session: aiohttp.ClientSession, where: str, found: dict[str, Any], reason: str
+    ) -> None:
         """Say yes to what is shown with --yes, else say how whoever watches can."""
-        self._asked_for = where, str(found["digest"])
+        self._asked_for[where] = str(found["digest"])
         if self._options.yes:
             body = {"reason": "stanch demo --yes", "digest": found["digest"]}
             await self._post(session, f"{where}/approve", body)
             return
         self._slow_down()
-        self._screen.waiting(str(found["id"]), self._hint())
+        self._screen.waiting(str(found["id"]), self._hint(), reason)
 
     async def _listen(self, keys: Keys) -> None:
         """Keys of whoever watches: a approves, d denies, c closes, q leaves."""
@@ -157,12 +161,14 @@ class Story(ABC):
             async for key in keys:
                 if key == "q":
                     return
-                if key == "a" and self._asked_for is not None:
-                    where, digest = self._asked_for
-                    body = {"reason": "approved in the demo", "digest": digest}
-                    await self._post(session, f"{where}/approve", body)
-                elif key == "d" and self._asked_for is not None:
-                    await self._post(session, f"{self._asked_for[0]}/deny", {"reason": "denied in the demo"})
+                if key in ("a", "d") and self._asked_for:
+                    where = next(iter(self._asked_for))
+                    digest = self._asked_for.pop(where)
+                    if key == "a":
+                        body = {"reason": "approved in the demo", "digest": digest}
+                        await self._post(session, f"{where}/approve", body)
+                    else:
+                        await self._post(session, f"{where}/deny", {"reason": "denied in the demo"})
                 elif key == "c":
                     await self._post(
                         session, "incidents/1/close", {"reason": "the bad release was rolled back"}
@@ -205,7 +211,7 @@ class Healing(Story):
         elif name == "ApprovalRequested":
             plan = await self._get(session, f"plans/{event['plan_id']}")
             self._screen.plan(plan)
-            await self._answer(session, f"plans/{event['plan_id']}", plan)
+            await self._answer(session, f"plans/{event['plan_id']}", plan, "the release is bad")
         elif name in ("Approved", "Denied", "ApprovalSuspended", "ApprovalExpired", "PlanVoided"):
             self._go_on()
         elif name == "ReadyToResolve":
@@ -250,7 +256,7 @@ class Containing(Story):
         elif name == "IsolationAsked":
             found = await self._get(session, f"isolations/{event['isolation_id']}")
             self._screen.isolation(found)
-            await self._answer(session, f"isolations/{event['isolation_id']}", found)
+            await self._answer(session, f"isolations/{event['isolation_id']}", found, "cut it off")
         elif name in ("IsolationApproved", "IsolationDenied"):
             self._go_on()
         elif name in ("IsolationFailed", "IsolationLeaks") and self._options.yes:
@@ -261,11 +267,17 @@ class Containing(Story):
                 return await self._contained(session)
         return None
 
-    async def _contained(self, session: aiohttp.ClientSession) -> bool:
+    async def _contained(self, session: aiohttp.ClientSession) -> bool | None:
         found = await self._get(session, f"incidents/{self._attacked}")
         self._screen.incident(found)
         waiting = (await self._get(session, "incidents/1"))["plan"]
-        return bool(found["evidence"]) and waiting["state"] == "void"
+        contained = bool(found["evidence"]) and waiting["state"] == "void"
+        if self._options.yes or not contained:
+            return contained
+        self._done = True
+        self._slow_down()
+        self._screen.look_around(self._attacked, self._hint())
+        return None
 
     def _close(self, *, well: bool) -> None:
         self._screen.contained(self._world, well=well)
