@@ -30,6 +30,7 @@ from receiver.clients.endpoints import Endpoint, Endpoints, open_session, read_e
 from receiver.clients.isolator import Isolator
 from receiver.clients.prometheus import Prometheus
 from receiver.clients.standing import StandingFile
+from receiver.clients.wire import Wire
 from receiver.domain.clock import Clock
 from receiver.domain.errors import PermanentError, Unavailable
 from receiver.domain.standing import Standing
@@ -52,7 +53,14 @@ from receiver.store import migrate
 from receiver.store.engine import Store
 from receiver.store.sqlite import open_sqlite, release_dead_leases
 from receiver.web import api
-from receiver.web.authentication import Authenticator, SenderCredentials, TokenFile, sender_credentials
+from receiver.web.authentication import (
+    Authenticator,
+    OneOf,
+    SenderCredentials,
+    TokenFile,
+    sender_credentials,
+)
+from receiver.web.cluster_identities import ClusterIdentities
 from receiver.web.keys import COUNTERS, HEALTH, INTAKE, LIMITS, PEOPLE, SENDERS, WORLD, Health, Limits
 from receiver.web.routes import ROUTES
 from remediations import registry
@@ -208,7 +216,7 @@ async def serving(
         )
         health = Health()
         application = build_application(world, counters, senders, duties, health, settings)
-        application[PEOPLE] = people if people is not None else _token_file(settings)
+        application[PEOPLE] = people if people is not None else _people(settings, door)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0, handler_cancellation=False)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
@@ -331,16 +339,23 @@ def _missing(settings: Settings, *, senders_none: bool, has_door: bool, has_peop
         problems.append(
             "STANCH_SECURITY_KEYS: name the folder of the keys that may sign STANCH_STANDING_FILE"
         )
-    if settings.api_tokens_file is None and not has_people:
+    if settings.api_tokens_file is None and settings.token_audience is None and not has_people:
         problems.append(
-            "STANCH_API_TOKENS_FILE: name a file of API identities: a list of {token, name, groups}"
+            "STANCH_API_TOKENS_FILE: name a file of API identities: a list of {token, name, groups}; "
+            "or STANCH_TOKEN_AUDIENCE, for those of the cluster"
         )
     return problems
 
 
-def _token_file(settings: Settings) -> TokenFile:
-    assert settings.api_tokens_file is not None
-    return TokenFile(settings.api_tokens_file)
+def _people(settings: Settings, door: cluster.Cluster) -> Authenticator:
+    """Those of the file, then those of the cluster."""
+    asked: list[Authenticator] = []
+    if settings.api_tokens_file is not None:
+        asked.append(TokenFile(settings.api_tokens_file))
+    if settings.token_audience is not None:
+        # As ourselves: neither the reader nor the executor asks whose a token is.
+        asked.append(ClusterIdentities(Wire(door.wire.api), audience=settings.token_audience))
+    return OneOf(tuple(asked))
 
 
 def _place(settings: Settings) -> Place:

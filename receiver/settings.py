@@ -101,6 +101,11 @@ class Settings(BaseSettings):
         None,
         description="YAML list of {token, name, groups}: who may use the API; read again when it changes.",
     )
+    token_audience: str | None = Field(
+        None,
+        description="Whoever has a token of the cluster for this audience, such as stanch, uses the API as"
+        " who they are there. Default: only those of the file.",
+    )
     insecure_no_auth: bool = Field(
         False, description="Serve the intake without credentials. For trials only."
     )

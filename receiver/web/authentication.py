@@ -129,6 +129,20 @@ class TokenFile:
         return found
 
 
+@dataclass(frozen=True)
+class OneOf:
+    """The first of these that knows a token tells whose it is."""
+
+    asked: tuple[Authenticator, ...]
+
+    async def who(self, token: str) -> Identity | None:
+        """See `Authenticator.who`."""
+        for one in self.asked:
+            if (found := await one.who(token)) is not None:
+                return found
+        return None
+
+
 def _entries(text: str) -> tuple[tuple[bytes, Identity], ...]:
     document = YAML(typ="safe").load(text)
     entries = TypeAdapter(list[_Entry]).validate_python(document or [])

@@ -1,0 +1,70 @@
+"""People and accounts that the cluster knows: whoever has a token for us is asked about at its API server.
+
+A TokenReview names the audience. A token that is meant for the API server itself is refused, since whoever
+takes those could use them there: an API server that knows no audiences names none, and that is no yes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from receiver.clients.wire import Wire, rejection
+from receiver.domain.errors import PermanentError, TemporaryError
+from receiver.policy.approval import Identity
+
+PATH = "/apis/authentication.k8s.io/v1/tokenreviews"
+# A right that was taken away holds so long at most.
+REMEMBERED_SECONDS = 5.0
+MOST_REMEMBERED = 1000
+# What an API server takes in a header; longer is no token.
+LONGEST_TOKEN = 16_384
+
+
+class ClusterIdentities:
+    """Asks the API server who a token belongs to, and remembers the answer for seconds."""
+
+    def __init__(self, wire: Wire, *, audience: str, steady: Callable[[], float] = time.monotonic) -> None:
+        self._wire = wire
+        self._audience = audience
+        self._steady = steady
+        # By the hash of the token: tokens themselves are not kept.
+        self._known: OrderedDict[bytes, tuple[float, Identity | None]] = OrderedDict()
+
+    async def who(self, token: str) -> Identity | None:
+        """See `Authenticator.who`. Raises TemporaryError and PermanentError where it cannot be asked."""
+        if not token or len(token) > LONGEST_TOKEN:
+            return None
+        key = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
+        now = self._steady()
+        known = self._known.get(key)
+        if known is not None and now - known[0] < REMEMBERED_SECONDS:
+            return known[1]
+        found = await self._ask(token)
+        self._known[key] = now, found
+        self._known.move_to_end(key)
+        while len(self._known) > MOST_REMEMBERED:
+            self._known.popitem(last=False)
+        return found
+
+    async def _ask(self, token: str) -> Identity | None:
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": [self._audience]},
+        }
+        status, answer = await self._wire.read("POST", PATH, [], body)
+        if status not in (200, 201):
+            # The message of a refusal may quote what was sent.
+            reason = rejection(status, answer).reason or str(status)
+            words = f"the cluster does not say whose token it is: {reason}"
+            raise TemporaryError(words) if status >= 500 or status == 429 else PermanentError(words)
+        found = json.loads(answer).get("status") or {}
+        if found.get("authenticated") is not True or self._audience not in (found.get("audiences") or ()):
+            return None
+        user = found.get("user") or {}
+        name = user.get("username")
+        return Identity(str(name), tuple(map(str, user.get("groups") or ()))) if name else None
