@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -92,6 +92,11 @@ class ClusterProcess:
                 raise AssertionError(f"{path}: {response.status} {await response.text()}")
 
 
+def stanch_serve(log: Path, environment: Mapping[str, str]) -> RealProcess:
+    """The program as people start it."""
+    return RealProcess([sys.executable, "-m", "receiver.cli.main", "serve"], log=log, environment=environment)
+
+
 class ServiceProcess:
     """One `stanch serve`; several may share a store that can be shared."""
 
@@ -104,13 +109,13 @@ class ServiceProcess:
         prometheus_url: str,
         policies: Path,
         settings: Mapping[str, str] | None = None,
-        command: Sequence[str] | None = None,
+        program: Callable[[Path, Mapping[str, str]], RealProcess] = stanch_serve,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.port = free_port()
         self.log = folder / "service.log"
-        self._command = list(command or [sys.executable, "-m", "receiver.cli.main", "serve"])
+        self._program = program
         self._process: RealProcess | None = None
         write_credentials(folder)
         self.settings = {
@@ -163,9 +168,7 @@ class ServiceProcess:
         if self._process is not None:
             # The one before is dead; this lets go of its log.
             self._process.stop()
-        self._process = RealProcess(
-            self._command, log=self.log, environment={**self.settings, **(environment or {})}
-        )
+        self._process = self._program(self.log, {**self.settings, **(environment or {})})
 
     async def stop(self) -> None:
         """SIGTERM, and wait until it drained."""
