@@ -165,9 +165,7 @@ async def arena(
             cluster_url=cluster.url,
             prometheus_url=prometheus.url,
             policies=policies,
-            settings=None
-            if clients is None
-            else {"STANCH_DATABASES_FILE": str(clients.connections(folder / "databases.yaml"))},
+            settings={} if clients is None else clients.settings(folder / "databases.yaml"),
             program=failing_serve if failing else stanch_serve,
         )
         stack.push_async_callback(service.stop)

@@ -65,7 +65,9 @@ class ClusterProcess:
         """The patches and evictions that were no dry runs, as they were settled."""
         if not self.calls_file.exists():
             return []
-        calls = [json.loads(line) for line in self.calls_file.read_text(encoding="utf-8").splitlines()]
+        lines = self.calls_file.read_text(encoding="utf-8").splitlines()
+        # Reads are many times as many; to parse them all takes longer with every one.
+        calls = [json.loads(line) for line in lines if "PATCH" in line or "/eviction" in line]
         sent = [call for call in calls if call["method"] == "PATCH" or call["path"].endswith("/eviction")]
         return [call for call in sent if "dryRun" not in str(call["query"])]
 

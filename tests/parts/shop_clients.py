@@ -50,15 +50,15 @@ class Clients:
         """How many there are."""
         return len(self._apps) * (len(MEANT) + 1)
 
-    def connections(self, path: Path) -> Path:
-        """The databases file: each patient is a connection of its own, by its name."""
+    def settings(self, path: Path) -> dict[str, str]:
+        """The service's: a databases file in which each patient is a connection of its own, by its name."""
         one = self._shop.connection
         each = {app: one.model_copy(update={"users": (app,)}) for app in self._apps}
         found = {
             app: connection.model_dump(mode="json", exclude_none=True) for app, connection in each.items()
         }
         path.write_text(json.dumps(found), encoding="utf-8")
-        return path
+        return {"STANCH_DATABASES_FILE": str(path)}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
