@@ -80,7 +80,8 @@ def released(app: str) -> list[dict[str, Any]]:
 
 def on_its_own_node(app: str) -> list[dict[str, Any]]:
     """A Deployment on a node that nobody else has."""
-    well = {"conditions": [{"type": "Ready", "status": "True"}]}
+    size = {"cpu": "8", "memory": "32Gi", "pods": "110"}
+    well = {"conditions": [{"type": "Ready", "status": "True"}], "allocatable": size}
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": app}, "spec": {}, "status": well}
     return [node, _deployment(app, GOOD, nodeName=app)]
 
@@ -141,7 +142,10 @@ CURES = {
     "deployment.scale": Cure("with: {replicas: 3, room: autoscaled}, expires: 2h"),
     "deployment.set-env": Cure('with: {names: [POOL], value: "50", add: true}, expires: 24h'),
     "deployment.restart": Cure("with: {not_within_minutes: 1}"),
-    "deployment.set-resources": Cure("with: {container: api, memory_limit: 1Gi}, expires: 7d"),
+    # Two nodes would have no room for so many.
+    "deployment.set-resources": Cure(
+        "with: {container: api, memory_limit: 1Gi}, expires: 7d", patient=on_its_own_node
+    ),
     "pod.evict": Cure('with: {pod: "{{ labels.pod }}", not_younger_than_minutes: 0}', with_pod=True),
     "node.cordon": Cure('with: {node: "{{ labels.app }}"}, expires: 4h', patient=on_its_own_node),
     "volume.expand": Cure(
