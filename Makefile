@@ -69,7 +69,7 @@ deps: ## Debian packages for the real parts (Prometheus, Alertmanager, wrk), unp
 bench: $(VENV)/.dev ## the speed table: ratios measured in one run
 	@$(BIN)/python -m receiver.trials.bench $(ARGS)
 
-torture: $(VENV)/.dev ## kill -9 two hundred times, on both stores
+torture: $(VENV)/.dev ## kill -9 at every place of every remediation, and at random
 	@$(BIN)/python -m pytest -m long tests/acceptance/test_torture.py $(ARGS)
 
 docs: $(VENV)/.run ## make the README's picture anew from a run of the demo

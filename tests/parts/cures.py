@@ -58,33 +58,40 @@ STORAGE_CLASS: Mapping[str, Any] = {
 }
 
 
-def with_a_database(h: Harness) -> None:
-    """There is a database cluster of two instances with a WAL volume each, made long before."""
+def database_cluster(name: str, namespace: str) -> dict[str, Any]:
+    """Two instances with a WAL volume each."""
     storage = {"size": "10Gi", "storageClass": "fast"}
-    cluster = {
+    return {
         "apiVersion": "postgresql.cnpg.io/v1",
         "kind": "Cluster",
-        "metadata": {"name": DATABASE, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {"instances": 2, "storage": storage, "walStorage": {**storage, "size": "2Gi"}},
     }
-    h.demo.api.load([dict(STORAGE_CLASS), cluster])
+
+
+def claim(name: str, namespace: str) -> dict[str, Any]:
+    """A claim that may grow."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "fast",
+            "resources": {"requests": {"storage": "10Gi"}},
+        },
+    }
+
+
+def with_a_database(h: Harness) -> None:
+    """There is a database cluster, made long before."""
+    h.demo.api.load([dict(STORAGE_CLASS), database_cluster(DATABASE, NAMESPACE)])
     h.demo.api.reconcile()
 
 
 def with_a_claim(h: Harness) -> None:
     """There is a claim that may grow, made long before anything went wrong."""
-    metadata = {"name": CLAIM, "namespace": NAMESPACE}
-    spec = {
-        "accessModes": ["ReadWriteOnce"],
-        "storageClassName": "fast",
-        "resources": {"requests": {"storage": "10Gi"}},
-    }
-    h.demo.api.load(
-        [
-            dict(STORAGE_CLASS),
-            {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec},
-        ]
-    )
+    h.demo.api.load([dict(STORAGE_CLASS), claim(CLAIM, NAMESPACE)])
     h.demo.api.reconcile()
 
 

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import pytest
 
@@ -81,8 +81,24 @@ def free_port() -> int:
         return port
 
 
+class Started(Protocol):
+    """What is asked of a process that was started, in the words of `subprocess.Popen`."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, number: int, /) -> None: ...
+
+    def kill(self) -> None: ...
+
+
 class RealProcess:
     """One program, from start to certain end. Its output goes to a file, shown when it does not get ready."""
+
+    _process: Started
 
     def __init__(
         self,

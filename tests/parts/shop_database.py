@@ -129,12 +129,12 @@ class Later(Databases):
         return {**found, "at": (datetime.fromisoformat(found["at"]) + self.by).isoformat()}
 
 
-async def until(look: Callable[[], Awaitable[T]], wanted: Callable[[T], bool]) -> T:
+async def until(look: Callable[[], Awaitable[T]], wanted: Callable[[T], bool], *, every: float = 0.01) -> T:
     """What is seen once it is as wanted; a server shows what it was told a moment later."""
     for _ in range(500):
         if wanted(found := await look()):
             return found
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(every)
     raise AssertionError(f"it never was as wanted; at last {found}")
 
 

@@ -44,15 +44,21 @@ def arguments() -> argparse.Namespace:
 
 
 def seed(api: ApiServer, path: Path) -> None:
-    """Create the manifests; the rollouts of each Deployment lie an hour apart, the last one an hour ago."""
+    """Create the manifests; the rollouts of each Deployment lie an hour apart, the last one an hour ago.
+
+    Everything else was there an hour before the first of them.
+    """
     documents = [document for document in YAML(typ="safe").load_all(path) if document]
     deployments = [each for each in documents if each["kind"] == "Deployment"]
-    api.load(each for each in documents if each["kind"] != "Deployment")
     to_come = Counter(_named(each) for each in deployments)
     by_hours: dict[int, list[JsonObject]] = defaultdict(list)
     for manifest in deployments:
         by_hours[to_come[_named(manifest)]].append(manifest)
         to_come[_named(manifest)] -= 1
+    began = api.clock.now() - timedelta(hours=max(by_hours, default=0) + 1)
+    with api.store.pinned(began):
+        api.load(each for each in documents if each["kind"] != "Deployment")
+    api.controller.reconcile(began)
     for hours in sorted(by_hours, reverse=True):
         api.rollouts(by_hours[hours], ago=timedelta(hours=hours))
 

@@ -68,9 +68,7 @@ class CnpgLoop:
         return moment_of(claim["metadata"]["creationTimestamp"]) + self.joins_after
 
     def _claims(self, cluster: JsonObject) -> list[JsonObject]:
-        name = cluster["metadata"]["name"]
-        found = self._hand.store.objects(PVCS, cluster["metadata"]["namespace"])
-        return [each for each in found if each["metadata"].get("labels", {}).get("cnpg.io/cluster") == name]
+        return self._hand.owned(PVCS, cluster)
 
     def _keep_claims(self, cluster: JsonObject) -> None:
         metadata, spec = cluster["metadata"], cluster["spec"]

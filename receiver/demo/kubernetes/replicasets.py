@@ -75,7 +75,8 @@ class ReplicaSetLoop:
         metadata, template = replica_set["metadata"], replica_set["spec"]["template"]
         nodes = [n for n in self._hand.store.objects(NODES) if not n.get("spec", {}).get("unschedulable")]
         spec = dict(template["spec"])
-        if nodes:
+        # A template that names a node needs no scheduler.
+        if nodes and "nodeName" not in spec:
             spec["nodeName"] = nodes[self._pods_made % len(nodes)]["metadata"]["name"]
         self._pods_made += 1
         body = {

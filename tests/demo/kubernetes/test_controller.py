@@ -64,6 +64,13 @@ def test_two_rollouts_in_the_past_leave_two_revisions(world: World) -> None:
     assert reasons(world)["Progressing"] == ("True", "NewReplicaSetAvailable")
 
 
+def test_a_template_that_names_a_node_needs_no_scheduler(world: World, manifest: Manifest) -> None:
+    template = manifest("v3")["spec"]["template"]
+    set_template(world, {**template, "spec": {**template["spec"], "nodeName": "node-1"}})
+    placed = {pod["spec"]["nodeName"] for pod in world.find("pods", "shop") if "v3" in str(pod["spec"])}
+    assert placed == {"node-1"}
+
+
 def test_what_happened_in_the_past_is_dated_then(world: World, clock: SteppedClock) -> None:
     made = {tag: each["metadata"]["creationTimestamp"] for tag, each in sets(world).items()}
     assert made == {"v1": "2026-03-01T10:00:00Z", "v2": "2026-03-01T11:00:00Z"}

@@ -17,12 +17,20 @@ from receiver.demo.kubernetes import JsonObject
 
 Manifest = Callable[..., JsonObject]
 DEPLOYMENT = "/apis/apps/v1/namespaces/shop/deployments/api"
+QUOTAS = "/api/v1/namespaces/shop/resourcequotas/team"
+QUOTA: JsonObject = {
+    "apiVersion": "v1",
+    "kind": "ResourceQuota",
+    "metadata": {"name": "team", "namespace": "shop"},
+    "spec": {"hard": {"pods": "9"}},
+}
 
 
 @pytest.fixture
 async def process(tmp_path: Path, manifest: Manifest) -> AsyncIterator[asyncio.subprocess.Process]:
-    documents = "\n---\n".join(json.dumps(manifest(tag)) for tag in ("v1", "v2-bad"))
-    (tmp_path / "manifests.yaml").write_text(documents)
+    documents = [manifest("v1"), manifest("v2-bad"), QUOTA]
+    text = "\n---\n".join(json.dumps(document) for document in documents)
+    (tmp_path / "manifests.yaml").write_text(text)
     started = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -53,6 +61,9 @@ async def test_it_serves_its_manifests_keeps_its_record_and_stops(
         async with session.get(url + DEPLOYMENT) as answer:
             found = await answer.json()
             assert found["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "2"
+        async with session.get(url + QUOTAS) as answer:
+            older = await answer.json()
+            assert older["metadata"]["creationTimestamp"] < found["metadata"]["creationTimestamp"]
         body = json.dumps({"spec": {"replicas": 5}})
         await session.post(f"{url}/_stanch/faults", json={"kind": "lose-answer"})
         with pytest.raises(aiohttp.ClientError):
@@ -60,7 +71,7 @@ async def test_it_serves_its_manifests_keeps_its_record_and_stops(
         # The record is on disk while the process runs, and the same over HTTP.
         written = (tmp_path / "calls.jsonl").read_text().splitlines()
         lines: list[Any] = [json.loads(line) for line in written]
-        assert [line["applied"] and line["applied"]["name"] for line in lines] == [None, "api"]
+        assert [line["applied"] and line["applied"]["name"] for line in lines] == [None, None, "api"]
         async with session.get(f"{url}/_stanch/calls") as answer:
             assert await answer.json() == lines
     process.send_signal(signal.SIGTERM)
