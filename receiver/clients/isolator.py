@@ -15,6 +15,9 @@ from receiver.domain.isolation import Deny, IsolationStep, Relabel, Shun, deny_a
 from receiver.domain.plans import MANAGER, MARKER, ObjectRef
 from receiver.domain.pointers import escaped
 
+# What the annotations of one object may come to, names and values together; more is a 422.
+MOST_ANNOTATION_BYTES = 256 * 1024
+
 
 class IsolatorDoor(Protocol):
     """Carries out isolations."""
@@ -97,17 +100,34 @@ def _annotated(step: Relabel | Shun, current: Mapping[str, Any], intent: str) ->
     if isinstance(step, Relabel):
         wanted |= step.annotations
     there = current["metadata"].get("annotations")
+    added = _fitting({name: said for name, said in wanted.items() if said is not None}, there or {})
     if there is None:
-        value = {name: said for name, said in wanted.items() if said is not None}
-        return [{"op": "add", "path": "/metadata/annotations", "value": value}]
-    operations: list[dict[str, Any]] = []
+        return [{"op": "add", "path": "/metadata/annotations", "value": added}]
+    removed = [name for name, said in wanted.items() if said is None and name in there]
+    return [
+        *({"op": "remove", "path": _annotation(name)} for name in removed),
+        *({"op": "add", "path": _annotation(name), "value": said} for name, said in added.items()),
+    ]
+
+
+def _annotation(name: str) -> str:
+    return f"/metadata/annotations/{escaped(name)}"
+
+
+def _fitting(wanted: Mapping[str, str], there: Mapping[str, str]) -> dict[str, str]:
+    """As many as the object still takes: whoever fills it up must not keep it from being isolated."""
+    room = MOST_ANNOTATION_BYTES - sum(_size(*one) for one in there.items())
+    found: dict[str, str] = {}
     for name, said in wanted.items():
-        path = f"/metadata/annotations/{escaped(name)}"
-        if said is not None:
-            operations.append({"op": "add", "path": path, "value": said})
-        elif name in there:
-            operations.append({"op": "remove", "path": path})
-    return operations
+        needs = _size(name, said) - (_size(name, there[name]) if name in there else 0)
+        if needs <= room:
+            found[name] = said
+            room -= needs
+    return found
+
+
+def _size(name: str, said: str) -> int:
+    return len(name.encode()) + len(said.encode())
 
 
 def _changed(step: Relabel | Shun, current: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import Any, assert_never
 from pydantic import TypeAdapter
 
 from receiver.domain import events as ev
-from receiver.domain.isolation import STANDING, Isolating, IsolationState
+from receiver.domain.isolation import RELEASED, STANDING, Isolating, IsolationState
 from receiver.domain.occurrences import Ending
 from receiver.domain.plans import Receipt
 from receiver.domain.security import Said, SecurityRecord
@@ -153,6 +153,8 @@ class Lockdown:
     reason: str
     scopes: tuple[str, ...]
     since: datetime
+    # Every reason it was locked for, where more was locked since: each may be a sign that asks to isolate.
+    reasons: tuple[str, ...] = ()
     in_force_at: datetime | None = None
     # Whether evidence of these very scopes was sealed, or could not be and that was said.
     captured: bool = False
@@ -585,7 +587,9 @@ def _locked_down(
     match event:
         case ev.TurnedSecurity():
             scopes = event.scopes if lockdown is None else (*lockdown.scopes, *event.scopes)
-            found = Lockdown(event.reason, tuple(dict.fromkeys(scopes)), at)
+            earlier = () if lockdown is None else (*lockdown.reasons, lockdown.reason)
+            reasons = tuple(dict.fromkeys((*earlier, event.reason)))
+            found = Lockdown(event.reason, tuple(dict.fromkeys(scopes)), at, reasons)
             # Playbook S-7: pages like a P0 until a security lead lowers it.
             return replace(
                 incident,
@@ -700,7 +704,7 @@ def _not_begun(known: tuple[Isolating, ...], at: datetime) -> tuple[Isolating, .
     """What nobody had begun when the lock was lifted is not isolated any more."""
     waiting = (IsolationState.ASKED, IsolationState.APPROVED)
     return tuple(
-        replace(one, state=IsolationState.DENIED, since=at, sentence="released before it was carried out")
+        replace(one, state=IsolationState.DENIED, since=at, sentence=RELEASED)
         if one.state in waiting
         else one
         for one in known

@@ -200,6 +200,8 @@ class IsolationState(StrEnum):
     LIFTED = "lifted"
 
 
+# What is said of those that nobody had begun when the lock was lifted.
+RELEASED = "released before it was carried out"
 # What stands in the cluster because of us.
 STANDING = frozenset({IsolationState.DONE, IsolationState.HOLDS, IsolationState.TALKING})
 

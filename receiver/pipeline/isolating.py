@@ -42,7 +42,7 @@ from receiver.pipeline.steps import Result
 from receiver.pipeline.world import World
 from receiver.policy import isolating as rules
 from receiver.policy.matching import applicable
-from receiver.store import claims, isolations, switches
+from receiver.store import claims, isolations, locks, switches, timeline
 from receiver.store.claims import Fenced
 from receiver.store.engine import pass_gate
 
@@ -61,10 +61,12 @@ async def consider_step(world: World, claim: Claim) -> Result:
     wanted, left_out = rules.wishes(applicable(world.loaded.policies, incident, now), lockdown, incident)
     plans: list[IsolationPlan] = []
     reasons = list(left_out)
+    waits = False
     for wish in wanted:
         try:
             plan = await plan_of(world, incident.id, wish)
         except (TemporaryError, PermanentError) as error:
+            waits |= isinstance(error, TemporaryError) and now - lockdown.since < LATE
             plan = NotApplicable(f"{wish}: {error}")
         if isinstance(plan, IsolationPlan):
             plans.append(plan.asked_for("policy", lockdown.reason))
@@ -79,19 +81,18 @@ async def consider_step(world: World, claim: Claim) -> Result:
             # Turned once more, or released meanwhile: look again.
             return
         events: list[ev.Event] = []
-        known = {(one.act, one.target.uid) for one in held.incident.isolations}
-        for plan in plans:
-            if (plan.act, plan.target.uid) in known:
-                continue
+        for plan in rules.not_known(plans, held.incident.isolations):
             number = isolations.add(tx, plan, at=now)
             events += [rules.planned(number, plan), rules.first_answer(number, plan, standing, now)]
-        events.append(ev.IsolationConsidered(tuple(reasons)))
-        if reasons:
+        if not waits:
+            events.append(ev.IsolationConsidered(tuple(reasons)))
+        if reasons and not waits:
             events.append(ev.Escalated("not isolated: " + "; ".join(reasons)))
         claim.held = record(world, tx, held, events, actor=world.owner, due_at=now)
 
     await world.store.write(body)
-    return Result()
+    # What ails the cluster for a moment must not keep anything from being isolated at all.
+    return Result((), again_at=now + TRY_AGAIN) if waits else Result()
 
 
 async def plan_of(world: World, incident_id: int, wanted: Wanted) -> IsolationPlan | NotApplicable:
@@ -107,17 +108,28 @@ async def isolate_step(world: World, claim: Claim) -> Result:
     incident = claim.incident
     released = incident.lockdown is not None and incident.lockdown.may_lift
     late: list[ev.Event] = []
+    again = rules.LEAKING_EVERY
     for one in incident.isolations:
+        # Ten that are not answered take longer than a step that hangs is given.
+        claim.began = world.steady()
         if one.state is IsolationState.STARTED or (one.state is IsolationState.APPROVED and not released):
             result = await _forward(world, claim, one)
         elif one.state is IsolationState.LIFTING or (one.state in STANDING and _is_wanted_back(claim, one)):
             result = await _back(world, claim, one)
         else:
             continue
-        if result.events or claim.incident.last_seq != incident.last_seq:
-            return result
+        if result.events:
+            return Result((*late, *result.events))
         late += _late(world, claim, one)
-    return Result(tuple(late), again_at=world.clock.now() + TRY_AGAIN)
+        if _is_urgent(one, world.clock.now()):
+            again = TRY_AGAIN
+    return Result(tuple(late), again_at=world.clock.now() + again)
+
+
+def _is_urgent(one: Isolating, now: datetime) -> bool:
+    """Whether it is tried again at once: each try is written down, and people hear of what takes longer."""
+    forward = one.state in (IsolationState.APPROVED, IsolationState.STARTED)
+    return not forward or now - (one.approved_at or one.since) < LATE
 
 
 def _is_wanted_back(claim: Claim, one: Isolating) -> bool:
@@ -127,8 +139,7 @@ def _is_wanted_back(claim: Claim, one: Isolating) -> bool:
 
 def _late(world: World, claim: Claim, one: Isolating) -> list[ev.Event]:
     reason = f"{one.id} is not carried out {int(LATE.total_seconds() // 60)} minutes after it was approved"
-    since = one.approved_at or one.since
-    if world.clock.now() - since < LATE or reason in claim.incident.escalated:
+    if _is_urgent(one, world.clock.now()) or reason in claim.incident.escalated:
         return []
     return [ev.Escalated(reason)]
 
@@ -137,12 +148,13 @@ async def _forward(world: World, claim: Claim, one: Isolating) -> Result:
     plan = await _stored(world, one)
     step = plan.steps[one.step]
     try:
-        current = await world.cluster.get(step.target)
-        if (how := _is_done(step, current)) is not None:
-            return Result((_done(one, plan, how),))
         fresh = await plan_of(world, claim.incident.id, plan.wanted)
+        # In this order: what lands in between is seen as done, and never kept as what was there before it.
+        current = await world.cluster.get(step.target)
     except (TemporaryError, PermanentError) as error:
         return _later(world, claim, one, str(error))
+    if (how := _is_done(step, current)) is not None:
+        return Result((_done(one, plan, how),))
     if isinstance(fresh, NotApplicable):
         return _failed(one, fresh.reason)
     fresh = fresh.asked_for(plan.asked_by, plan.why)
@@ -167,21 +179,42 @@ async def _back(world: World, claim: Claim, one: Isolating) -> Result:
     lockdown = claim.incident.lockdown
     assert lockdown is not None
     try:
-        state = await isolation.observe(plan.wanted)
-        step = isolation.lift(plan, state)
-        current = None if isinstance(step, NotApplicable) else await world.cluster.get(step.target)
+        step = isolation.lift(plan, await isolation.observe(plan.wanted))
+        current = await world.cluster.get(plan.target)
     except (TemporaryError, PermanentError) as error:
         return _later(world, claim, one, str(error))
+    if one.state is IsolationState.LIFTING and not _stands(plan, current):
+        return Result((ev.IsolationStepDone(one.id, one.step, True, "found", lifting=True),))
     if isinstance(step, NotApplicable):
-        if one.state is IsolationState.LIFTING:
-            # It was sent, and it is not as we left it any more: that is what lifting does.
-            return Result((ev.IsolationStepDone(one.id, one.step, True, step.reason, lifting=True),))
-        reason = f"{one.id} stays: {step.reason}"
-        return Result((ev.IsolationStays(one.id, step.reason), ev.Escalated(reason)))
-    approved = rules.lifted(one, plan, lockdown)
-    if approved is None:
-        return Result((ev.IsolationStays(one.id, "it is another one now than was isolated"),))
+        return _stays(one, step.reason)
+    if (other := await world.store.read(lambda tx: _also_wanted_by(tx, plan))) is not None:
+        return _stays(one, f"incident {other} keeps it isolated, too")
+    if (approved := rules.lifted(one, plan, lockdown)) is None:
+        return _stays(one, "more was locked before it was taken back")
     return await _carry_out(world, claim, approved, step, one, current, lifting=True)
+
+
+def _also_wanted_by(tx: Connection, plan: IsolationPlan) -> int | None:
+    """Another incident that keeps this very object isolated in the same way."""
+    for number in isolations.others(tx, plan):
+        for one in timeline.load(tx, number).isolations:
+            same = (one.act, one.target.uid) == (plan.act, plan.target.uid)
+            if same and not one.stays and (one.state in STANDING or one.state is IsolationState.STARTED):
+                return number
+    return None
+
+
+def _stands(plan: IsolationPlan, current: Mapping[str, Any] | None) -> bool:
+    """Whether anything of the plan's last write is still on the object."""
+    if current is None or current["metadata"]["uid"] != plan.target.uid:
+        return False
+    match plan.steps[-1]:
+        case Relabel(after=after):
+            return bool(after.keys() & (current["metadata"].get("labels") or {}).keys())
+        case Shun(taints=taints):
+            return taints[-1]["key"] in {one.get("key") for one in current["spec"].get("taints") or []}
+        case Deny():
+            return True
 
 
 async def _carry_out(
@@ -225,24 +258,25 @@ def _begin(
     intent: str,
     lifting: bool,
 ) -> str | None:
-    """In one transaction: it is still locked and approved, nobody pulled the switch.
+    """In one transaction: it is still locked and approved, its evidence is kept, nobody pulled the switch.
 
     Why not, where it may not be.
     """
     pass_gate(tx)
     held = claims.reclaim(tx, claim.held)
     claim.held = held
-    if held.incident.lockdown is None:
-        return "it is no security incident any more"
     if paused := switches.paused(tx):
         return f"paused: {'; '.join(paused)}"
-    now = next((each for each in held.incident.isolations if each.id == one.id), None)
-    if now is None or now.state is not one.state:
-        return "somebody decided otherwise"
+    if (why := rules.not_now(held.incident, one, lifting=lifting)) is not None:
+        return why
+    at = world.clock.now()
     if not lifting:
         isolations.keep(tx, one.id, approved.plan)
+        # A node lies in no namespace: what is isolated is locked itself, so that no cure takes it back.
+        target = approved.plan.target.key
+        locks.lock(tx, held.incident.id, (target,), reason=approved.plan.why, at=at)
     started = ev.IsolationStarted(one.id, one.step, intent, lifting=lifting)
-    claim.held = record(world, tx, held, [started], actor=world.owner, due_at=world.clock.now())
+    claim.held = record(world, tx, held, [started], actor=world.owner, due_at=at)
     return None
 
 
@@ -267,8 +301,7 @@ async def _note(
             # Somebody else wrote in between, or it is there already: look, and go on from there.
             return _later(world, claim, one, answer.sentence)
         case Rejected() if lifting:
-            reason = f"{one.id} stays: {answer.sentence}"
-            return Result((ev.IsolationStays(one.id, answer.sentence), ev.Escalated(reason)))
+            return _stays(one, answer.sentence)
         case Rejected():
             return _failed(one, answer.sentence)
 
@@ -334,6 +367,10 @@ def _done(one: Isolating, plan: IsolationPlan, how: str) -> ev.IsolationStepDone
 def _failed(one: Isolating, reason: str) -> Result:
     words = f"{one.id} was not isolated: {reason}"
     return Result((ev.IsolationFailed(one.id, reason), ev.Escalated(words)))
+
+
+def _stays(one: Isolating, reason: str) -> Result:
+    return Result((ev.IsolationStays(one.id, reason), ev.Escalated(f"{one.id} stays: {reason}")))
 
 
 def _later(world: World, claim: Claim, one: Isolating, why: str) -> Result:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from receiver.domain import events as ev
 from receiver.domain.approved_isolation import ApprovedIsolation
 from receiver.domain.incidents import Incident, Lockdown
-from receiver.domain.isolation import Isolating, IsolationPlan, IsolationState, Wanted
+from receiver.domain.isolation import RELEASED, Isolating, IsolationPlan, IsolationState, Wanted
 from receiver.domain.names import DNS_LABEL
 from receiver.domain.plans import ObjectRef
 from receiver.domain.standing import Standing
@@ -43,7 +43,7 @@ def wishes(
     for fits in found:
         alerts = [alert.labels for alert in incident.alerts.values() if matches(fits.policy, alert.labels)]
         for sign in fits.policy.security:
-            if sign.sign != lockdown.reason:
+            if sign.sign not in (lockdown.reason, *lockdown.reasons):
                 continue
             for wish in sign.isolate:
                 for labels in alerts:
@@ -54,7 +54,13 @@ def wishes(
                         wanted[named] = None
                     else:
                         left_out[named] = None
-    return tuple(wanted), tuple(left_out)
+    return tuple(wanted), _first(left_out)
+
+
+def _first(reasons: Iterable[str]) -> tuple[str, ...]:
+    """What a person reads of as many as alerts can name."""
+    every = tuple(reasons)
+    return every if len(every) <= MOST else (*every[:MOST], f"and {len(every) - MOST} more like these")
 
 
 def _named(wish: IsolationWish, fits: Applicable, labels: Mapping[str, str]) -> Wanted | str:
@@ -117,6 +123,35 @@ def may_answer(
     if isolating.round < DEPUTY_FROM:
         minutes = int(ASK_MORE_AFTER.total_seconds() // 60)
         return f"{isolating.id} is the security lead's for {minutes} minutes; then a deputy's too"
+    return None
+
+
+def not_known(plans: Iterable[IsolationPlan], known: Iterable[Isolating]) -> list[IsolationPlan]:
+    """Those that are asked for now: each once, however many alerts name it, and none that was asked for.
+
+    What was taken back, or never begun when an earlier lock was lifted, is asked for anew.
+    """
+    found = {(plan.act, plan.target.uid): plan for plan in reversed(list(plans))}
+    for one in known:
+        if one.state is not IsolationState.LIFTED and one.sentence != RELEASED:
+            found.pop((one.act, one.target.uid), None)
+    return list(reversed(found.values()))
+
+
+def not_now(incident: Incident, isolating: Isolating, *, lifting: bool) -> str | None:
+    """Why this may not be written as the incident is now; None where it may."""
+    lockdown = incident.lockdown
+    if lockdown is None:
+        return "it is no security incident any more"
+    now = next((one for one in incident.isolations if one.id == isolating.id), None)
+    if now is None or (now.state, now.step) != (isolating.state, isolating.step):
+        return "somebody decided otherwise"
+    if lifting:
+        return None if lockdown.may_undo else "more was locked since people released it"
+    if not lockdown.captured:
+        return "its evidence is not kept yet"
+    if lockdown.may_lift and now.state is IsolationState.APPROVED:
+        return "it is being released"
     return None
 
 

@@ -41,6 +41,18 @@ def load(tx: Connection, isolation_id: str) -> IsolationPlan:
     return _PLAN.validate_json(body)
 
 
+def others(tx: Connection, plan: IsolationPlan) -> list[int]:
+    """The other incidents that ever planned the same for an object of that name."""
+    found = tx.execute(
+        select(isolations.c.incident_id)
+        .where(isolations.c.target == plan.target.key, isolations.c.act == plan.act.value)
+        .where(isolations.c.incident_id != plan.incident_id)
+        .distinct()
+        .order_by(isolations.c.incident_id)
+    )
+    return [row.incident_id for row in found]
+
+
 def keep(tx: Connection, isolation_id: str, plan: IsolationPlan) -> None:
     """The same plan with what is there now, as the write that follows will find it."""
     tx.execute(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Text, bindparam, cast, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Text, bindparam, cast, insert, literal, select, update
 
 from receiver.domain.locks import RESTRICTED, covering_plan
 from receiver.domain.plans import Plan
@@ -26,7 +26,11 @@ _NAME = literal("P-") + cast(plans.c.id, Text)
 
 def lock(tx: Connection, incident_id: int, scopes: Iterable[str], *, reason: str, at: datetime) -> None:
     """From this commit on no write to these scopes begins."""
-    for scope in scopes:
+    rows = tx.execute(select(security_locks.c.scope).where(_held_by(incident_id)))
+    held = {row.scope for row in rows}
+    for scope in dict.fromkeys(scopes):
+        if scope in held:
+            continue
         tx.execute(
             insert(security_locks).values(scope=scope, reason=reason, at=seconds(at), incident_id=incident_id)
         )
@@ -34,8 +38,11 @@ def lock(tx: Connection, incident_id: int, scopes: Iterable[str], *, reason: str
 
 def lift(tx: Connection, incident_id: int, *, at: datetime) -> None:
     """Everything that this incident locked is free again, as far as no other incident locks it too."""
-    mine = (security_locks.c.incident_id == incident_id) & security_locks.c.released_at.is_(None)
-    tx.execute(update(security_locks).where(mine).values(released_at=seconds(at)))
+    tx.execute(update(security_locks).where(_held_by(incident_id)).values(released_at=seconds(at)))
+
+
+def _held_by(incident_id: int) -> ColumnElement[bool]:
+    return (security_locks.c.incident_id == incident_id) & security_locks.c.released_at.is_(None)
 
 
 def over(tx: Connection, plan: Plan) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ class IsolateNode:
         if _runs_the_cluster(node) and not any(map(_leads, others)):
             return NotApplicable(f"{target} is the last of the control plane that is not cordoned")
         taints = _taints(node)
-        kept = tuple(one for one in taints if (one.get("key"), one.get("effect")) != _named(TAINT))
+        kept = _without_ours(taints)
         return IsolationPlan(
             incident_id=incident_id,
             wanted=Wanted(wanted.act, wanted.namespace, wanted.pod, target.name),
@@ -97,12 +97,17 @@ class IsolateNode:
         if node is None or node["metadata"]["uid"] != plan.target.uid:
             return NotApplicable(f"{plan.target} is gone")
         taints = _taints(node)
-        kept = tuple(one for one in taints if (one.get("key"), one.get("effect")) != _named(TAINT))
+        kept = _without_ours(taints)
         if kept == taints:
             return NotApplicable(f"somebody took the taint off {plan.target} since")
         ours = next(step for step in plan.steps if isinstance(step, Shun))
         now = bool(node["spec"].get("unschedulable"))
-        return Shun(plan.target, now, now and ours.unschedulable_before, taints, kept)
+        # Whoever had put one of that name there has it back.
+        theirs = tuple(one for one in ours.taints_before if one not in _without_ours(ours.taints_before))
+        back = Shun(plan.target, now, now and ours.unschedulable_before, taints, (*kept, *theirs))
+        if (back.unschedulable, back.taints) == (now, taints):
+            return NotApplicable(f"{plan.target} was cordoned and tainted before, and not by this incident")
+        return back
 
     def traffic(self, plan: IsolationPlan) -> str | None:
         """What runs on it goes on, so its traffic says nothing."""
@@ -122,6 +127,10 @@ class IsolateNode:
 
 def _taints(node: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     return tuple(node["spec"].get("taints") or ())
+
+
+def _without_ours(taints: tuple[Mapping[str, Any], ...]) -> tuple[Mapping[str, Any], ...]:
+    return tuple(one for one in taints if (one.get("key"), one.get("effect")) != _named(TAINT))
 
 
 def _named(taint: Mapping[str, str]) -> tuple[str, str]:

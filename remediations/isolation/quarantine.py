@@ -15,6 +15,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.isolation import (
     DENY_ALL,
     LABELS_BEFORE,
@@ -60,6 +61,8 @@ SPEC = IsolationSpec(
 _MOST_LABELS = 16_000
 # What still leaves a pod that lets nothing out: the odd packet of the node's own counters.
 _SILENT_BELOW = 50.0
+# As many as a person reads on a card.
+_NAMED = 5
 
 
 class Quarantine:
@@ -77,10 +80,15 @@ class Quarantine:
             "policies": await self._cluster.list_objects(
                 "networking.k8s.io/v1", "NetworkPolicy", wanted.namespace
             ),
-            "slices": await self._cluster.list_objects(
-                "discovery.k8s.io/v1", "EndpointSlice", wanted.namespace
-            ),
+            "slices": await self._slices(wanted.namespace),
         }
+
+    async def _slices(self, namespace: str) -> list[dict[str, Any]] | None:
+        """None where they cannot be read: cutting off needs none of them, only judging does."""
+        try:
+            return await self._cluster.list_objects("discovery.k8s.io/v1", "EndpointSlice", namespace)
+        except (TemporaryError, PermanentError):
+            return None
 
     def plan(
         self, state: Mapping[str, Any], wanted: Wanted, *, incident_id: int
@@ -94,8 +102,8 @@ class Quarantine:
         mark = {QUARANTINE: str(incident_id)}
         if QUARANTINE in labels and labels != mark:
             return NotApplicable(f"{target} is in quarantine for incident {labels[QUARANTINE][:20]} already")
-        theirs = [one for one in state["policies"] if one["metadata"]["name"] == DENY_ALL]
-        if theirs and theirs[0].get("spec") != deny_all():
+        named = any(one["metadata"]["name"] == DENY_ALL for one in state["policies"])
+        if named and not any(map(_is_ours, state["policies"])):
             return NotApplicable(
                 f"NetworkPolicy {wanted.namespace}/{DENY_ALL} is there and says something else; "
                 "rename it, or cut the pod off by hand"
@@ -122,6 +130,8 @@ class Quarantine:
         ours = next(step for step in plan.steps if isinstance(step, Relabel))
         if (pod["metadata"].get("labels") or {}) != ours.after:
             return NotApplicable(f"somebody changed the labels of {plan.target} since")
+        if ours.before == ours.after:
+            return NotApplicable(f"{plan.target} had the mark before; its labels are in {LABELS_BEFORE}")
         return Relabel(plan.target, ours.after, ours.before, dict.fromkeys(ours.annotations))
 
     def traffic(self, plan: IsolationPlan) -> str | None:
@@ -136,6 +146,10 @@ class Quarantine:
             return Held(Hold.CANNOT_TELL, f"{plan.target} is gone, and nothing of ours ended it")
         if QUARANTINE not in (pod["metadata"].get("labels") or {}):
             return Held(Hold.NOT_YET, f"somebody took the mark off {plan.target}")
+        if not any(map(_is_ours, state["policies"])):
+            return Held(Hold.NOT_YET, f"somebody took NetworkPolicy {DENY_ALL} away or changed it")
+        if state["slices"] is None:
+            return Held(Hold.CANNOT_TELL, "whether a Service sends it anything cannot be read")
         addresses = _addresses(pod)
         serving = sorted(
             one["metadata"]["name"]
@@ -143,7 +157,7 @@ class Quarantine:
             if any(addresses & set(each.get("addresses") or []) for each in one.get("endpoints") or [])
         )
         if serving:
-            return Held(Hold.NOT_YET, f"it is still among the endpoints of {', '.join(serving)}")
+            return Held(Hold.NOT_YET, f"it is still among the endpoints of {_listed(serving)}")
         if traffic is None:
             return Held(
                 Hold.CANNOT_TELL, "no Service sends it anything; what it sends itself is not measured"
@@ -151,6 +165,10 @@ class Quarantine:
         if traffic > _SILENT_BELOW:
             return Held(Hold.NOT_YET, f"it still sends {traffic:.0f} bytes a second")
         return Held(Hold.HOLDS, "no Service sends it anything, and it sends nothing")
+
+
+def _is_ours(policy: Mapping[str, Any]) -> bool:
+    return bool(policy["metadata"]["name"] == DENY_ALL and policy.get("spec") == deny_all())
 
 
 def _kept(labels: Mapping[str, str]) -> dict[str, str]:
@@ -168,7 +186,7 @@ def _notes(
         notes.append("it is on the host's network: no network policy reaches it, isolate the node as well")
     if opened := sorted(one["metadata"]["name"] for one in policies if _opens(one, mark)):
         notes.append(
-            f"network policies add up: {', '.join(opened)} still allows it something; "
+            f"network policies add up: {_listed(opened)} still allows it something; "
             "whether it talks is looked at afterwards"
         )
     if controller := _controller(pod):
@@ -178,6 +196,12 @@ def _notes(
         "may live on"
     )
     return tuple(notes)
+
+
+def _listed(names: list[str]) -> str:
+    """Anybody in the namespace can make hundreds of them."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _opens(policy: Mapping[str, Any], labels: Mapping[str, str]) -> bool:

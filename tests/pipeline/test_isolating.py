@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,13 +12,17 @@ from typing import Any, Literal
 import pytest
 from builders import CAROL, MALLORY, alert, labels, notification, policies, policy
 from harness import Harness, harness
+from sqlalchemy import select
 from stories import end_leases
 
+from receiver.clients.isolator import MOST_ANNOTATION_BYTES
 from receiver.demo.kubernetes import Fault
-from receiver.demo.kubernetes.resources import PODS
+from receiver.demo.kubernetes.resources import NETWORKPOLICIES, PODS
 from receiver.domain import events as ev
 from receiver.domain.errors import Conflict, NotAllowed
 from receiver.domain.isolation import LABELS_BEFORE, QUARANTINE, TAINT, Act, IsolationState, Wanted
+from receiver.domain.locks import covering
+from receiver.domain.plans import ObjectRef
 from receiver.domain.standing import Standing
 from receiver.pipeline import people
 from receiver.pipeline.containing import approve_isolation, deny_isolation, isolate
@@ -25,6 +30,7 @@ from receiver.policy.approval import Identity
 from receiver.policy.model import IsolationWish, PolicySet, SecuritySign
 from receiver.store import switches
 from receiver.store.engine import Store
+from receiver.store.schema import security_locks
 
 LEAD = Identity("lena", ("security-lead",))
 DEPUTY = Identity("dora", ("security-deputy",))
@@ -389,7 +395,7 @@ async def test_nothing_is_isolated_where_no_security_incident_is(store: Store) -
 
 
 @pytest.mark.parametrize(
-    "pod", ["", "../../nodes/node-0", 'a"} or vector(1) #', "a/log", "x" * 300, "UPPER", "pod name"]
+    "pod", ["../../nodes/node-0", 'a"} or vector(1) #', "a/log", "x" * 300, "UPPER", "pod name"]
 )
 async def test_a_hostile_name_in_a_label_isolates_nothing_and_is_told(store: Store, pod: str) -> None:
     async with mined(store) as h:
@@ -401,6 +407,15 @@ async def test_a_hostile_name_in_a_label_isolates_nothing_and_is_told(store: Sto
         assert any("not a plain name" in reason for reason in incident.escalated)
 
 
+async def test_an_alert_without_the_label_isolates_nothing_and_is_told(store: Store) -> None:
+    async with mined(store) as h:
+        await h.deliver(notification(alert(starts_at=h.clock.now(), with_labels=labels(rule="miner"))))
+        await h.work()
+        incident = await h.incident()
+        assert incident.lockdown is not None and incident.isolations == ()
+        assert any("the alert has no label 'pod'" in reason for reason in incident.escalated)
+
+
 async def test_of_many_names_in_alerts_only_ten_are_isolated(store: Store) -> None:
     async with mined(store, IsolationWish(Act.POD_QUARANTINE, pod="{{ labels.pod }}")) as h:
         about = [labels(rule="miner", pod=f"pod-{number}") for number in range(15)]
@@ -408,3 +423,365 @@ async def test_of_many_names_in_alerts_only_ten_are_isolated(store: Store) -> No
         await h.work()
         told = " ".join((await h.incident()).escalated)
         assert told.count("more than 10 things") == 5
+
+
+async def yes(h: Harness, isolation: str = "S-1") -> None:
+    await approve_isolation(h.world, isolation, LEAD, digest=None, reason="")
+
+
+async def released(h: Harness, *, undo: bool = True) -> None:
+    for who in (CAROL, LEAD):
+        await people.release(h.world, 1, who, reason="a false alarm", undo=undo)
+
+
+async def states(h: Harness, number: int = 1) -> list[IsolationState]:
+    return [one.state for one in (await h.incident(number)).isolations]
+
+
+async def working_until(
+    h: Harness, met: Callable[[], bool], then: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """Work until that is so, do something in the midst of it, then let time go on."""
+    working = asyncio.create_task(h.work())
+    await h.demo.api.calls.until(lambda call: met())
+    if then is not None:
+        await then()
+    await h.clock.advance(timedelta(seconds=5))
+    await working
+
+
+async def locked_scopes(h: Harness) -> set[str]:
+    left = select(security_locks.c.scope).where(security_locks.c.released_at.is_(None))
+    return await h.world.store.read(lambda tx: {row.scope for row in tx.execute(left)})
+
+
+def node_of(h: Harness, pod: str) -> dict[str, Any]:
+    return h.demo.api.get("nodes", "", pod_of(h, pod)["spec"]["nodeName"])
+
+
+async def test_of_two_who_say_yes_at_once_one_is_first_and_it_is_isolated_once(store: Store) -> None:
+    async with mined(store) as h:
+        await seen(h)
+        answers = await asyncio.gather(yes(h), yes(h), return_exceptions=True)
+        assert [type(answer) for answer in answers].count(Conflict) == 1
+        await h.work()
+        assert (await h.kinds()).count("IsolationApproved") == 1
+        assert h.demo.real_writes == 2
+
+
+async def test_one_node_named_by_two_alerts_is_asked_for_once(store: Store) -> None:
+    async with mined(store, SHUNNED) as h:
+        on_one = [
+            str(pod["metadata"]["name"])
+            for pod in h.demo.api.find("pods", NAMESPACE)
+            if pod["spec"]["nodeName"] == node_of(h, pod_name(h))["metadata"]["name"]
+        ]
+        assert len(on_one) > 1
+        about = [labels(rule="miner", pod=name) for name in on_one]
+        await h.deliver(notification(*(alert(starts_at=h.clock.now(), with_labels=one) for one in about)))
+        await h.work()
+        assert await states(h) == [IsolationState.ASKED]
+
+
+async def test_a_cluster_that_ails_for_a_moment_keeps_nothing_from_being_asked_for(store: Store) -> None:
+    async with mined(store) as h:
+        h.demo.api.faults.add(Fault(kind="refuse", path="/networkpolicies$", method="GET", count=None))
+        await seen(h)
+        assert await states(h) == []
+        h.demo.api.faults.clear()
+        await h.pass_time(timedelta(seconds=15))
+        assert await states(h) == [IsolationState.ASKED]
+        assert not any("not isolated" in reason for reason in (await h.incident()).escalated)
+
+
+async def test_what_stays_unreadable_for_five_minutes_is_told_and_left_to_people(store: Store) -> None:
+    async with mined(store) as h:
+        h.demo.api.faults.add(Fault(kind="refuse", path="/networkpolicies$", method="GET", count=None))
+        await seen(h)
+        await h.pass_time(timedelta(minutes=6))
+        assert any("not isolated" in reason for reason in (await h.incident()).escalated)
+
+
+async def test_more_is_locked_before_the_sign_was_looked_at_and_its_wish_is_not_lost(store: Store) -> None:
+    async with mined(store) as h:
+        h.demo.api.faults.add(Fault(kind="refuse", path="/networkpolicies$", method="GET", count=None))
+        await seen(h)
+        await people.secure(h.world, 1, CAROL, reason="its node, too", scopes=("node/node-0",))
+        h.demo.api.faults.clear()
+        await h.pass_time(timedelta(seconds=15))
+        assert await states(h) == [IsolationState.ASKED]
+
+
+async def test_a_false_alarm_that_comes_true_is_asked_for_again(store: Store) -> None:
+    async with mined(store, standing=standing()) as h:
+        name = await seen(h)
+        await released(h)
+        await h.work()
+        assert await states(h) == [IsolationState.LIFTED]
+        await people.secure(h.world, 1, LEAD, reason="a miner runs in it")
+        await h.work()
+        assert (await states(h))[0] is IsolationState.LIFTED
+        assert pod_of(h, name)["metadata"]["labels"] == {QUARANTINE: "1"}
+
+
+async def test_one_that_never_gets_an_answer_holds_up_no_other(store: Store) -> None:
+    both = standing(acts=frozenset(Act), scopes=frozenset({"cluster"}))
+    async with mined(store, QUARANTINED, SHUNNED, standing=both) as h:
+        h.demo.api.faults.add(Fault(kind="drop", method="POST", path="/networkpolicies$", count=None))
+        name = await seen(h)
+        await h.pass_time(timedelta(minutes=1))
+        assert TAINT in node_of(h, name)["spec"]["taints"]
+        assert (await states(h))[0] is IsolationState.STARTED
+
+
+async def test_what_is_never_answered_is_tried_less_often_after_five_minutes(store: Store) -> None:
+    async with mined(store, standing=standing()) as h:
+        h.demo.api.faults.add(Fault(kind="drop", method="POST", path="/networkpolicies$", count=None))
+        await seen(h)
+        await h.pass_time(timedelta(minutes=6))
+        before = (await h.kinds()).count("IsolationStarted")
+        await h.pass_time(timedelta(minutes=2), step=timedelta(seconds=2))
+        assert (await h.kinds()).count("IsolationStarted") - before <= 5
+
+
+async def test_a_write_that_lands_between_two_looks_is_not_taken_for_what_was_there_before(
+    store: Store,
+) -> None:
+    """The labels as they were must survive: they are what release gives back."""
+    async with mined(store) as h:
+        name = await seen(h)
+        before = pod_of(h, name)["metadata"]["labels"]
+        late = Fault(kind="land-late", seconds=3, method="PATCH", path="/pods/", dry_run=False)
+        h.demo.api.faults.add(late)
+        await yes(h)
+        await h.work()
+        await h.clock.advance(timedelta(seconds=2))
+        looks = f"/pods/{name}$"
+        h.demo.api.faults.add(Fault(kind="delay", method="GET", path=looks))
+        h.demo.api.faults.add(Fault(kind="delay", seconds=2, method="GET", path=looks))
+        await working_until(h, lambda: not h.demo.api.faults.pending)
+        assert pod_of(h, name)["metadata"]["labels"] == {QUARANTINE: "1"}
+        await released(h)
+        await h.pass_time(timedelta(seconds=30))
+        assert pod_of(h, name)["metadata"]["labels"] == before
+
+
+async def test_labels_that_change_after_the_yes_are_the_ones_that_come_back(store: Store) -> None:
+    async with mined(store) as h:
+        name = await seen(h)
+        await yes(h)
+        h.demo.api.change("pods", NAMESPACE, name, {"metadata": {"labels": {"added": "since"}}})
+        await h.work()
+        assert pod_of(h, name)["metadata"]["labels"] == {QUARANTINE: "1"}
+        await released(h)
+        await h.work()
+        assert pod_of(h, name)["metadata"]["labels"]["added"] == "since"
+
+
+async def test_a_pod_that_goes_between_the_steps_is_told_of(store: Store) -> None:
+    async with mined(store) as h:
+        name = await seen(h)
+        h.demo.api.faults.add(Fault(kind="drop", method="PATCH", path="/pods/", dry_run=False))
+        await yes(h)
+        await h.work()
+        h.demo.api.store.remove(PODS, pod_of(h, name))
+        await h.pass_time(timedelta(seconds=15))
+        assert await states(h) == [IsolationState.FAILED]
+        assert any("there is no pod" in reason for reason in (await h.incident()).escalated)
+
+
+@pytest.mark.parametrize("kind", ["lose-answer", "drop"])
+async def test_a_lost_answer_while_it_is_taken_back_leads_to_the_same_state(
+    store: Store, kind: Literal["drop", "lose-answer"]
+) -> None:
+    async with mined(store, standing=standing()) as h:
+        name = pod_name(h)
+        before = pod_of(h, name)["metadata"]["labels"]
+        await seen(h, name)
+        h.demo.api.faults.add(Fault(kind=kind, method="PATCH", path="/pods/", dry_run=False))
+        await released(h)
+        await h.work()
+        await h.pass_time(timedelta(seconds=30))
+        assert await states(h) == [IsolationState.LIFTED]
+        assert pod_of(h, name)["metadata"]["labels"] == before
+        assert (await h.incident()).lockdown is None
+
+
+async def test_what_was_never_taken_back_is_not_told_as_taken_back(store: Store) -> None:
+    async with mined(store, standing=standing()) as h:
+        name = await seen(h)
+        h.demo.api.faults.add(Fault(kind="drop", method="PATCH", path="/pods/", dry_run=False))
+        await released(h)
+        await h.work()
+        assert await states(h) == [IsolationState.LIFTING]
+        h.demo.api.change("pods", NAMESPACE, name, {"metadata": {"labels": {"mine": "now"}}})
+        await h.pass_time(timedelta(seconds=15))
+        incident = await h.incident()
+        assert incident.lockdown is None
+        assert "somebody changed the labels" in incident.isolations[0].stays
+
+
+async def test_what_is_locked_once_more_is_not_taken_back(store: Store) -> None:
+    async with mined(store, standing=standing()) as h:
+        name = await seen(h)
+        h.demo.api.faults.add(Fault(kind="drop", method="PATCH", path="/pods/", dry_run=False))
+        await released(h)
+        await h.work()
+        await people.secure(h.world, 1, LEAD, reason="no false alarm", scopes=("cluster",))
+        await h.pass_time(timedelta(minutes=1))
+        assert pod_of(h, name)["metadata"]["labels"] == {QUARANTINE: "1"}
+        incident = await h.incident()
+        assert incident.lockdown is not None
+        assert incident.isolations[0].stays == "more was locked before it was taken back"
+
+
+async def test_a_node_that_two_incidents_isolate_is_given_back_by_neither_alone(store: Store) -> None:
+    async with mined(store, SHUNNED) as h:
+        name = await seen(h)
+        await yes(h)
+        await h.pass_time(timedelta(seconds=30))
+        second = await people.open_security(
+            h.world, LEAD, title="strange logins", reason="audit log", scopes=("namespace/elsewhere",)
+        )
+        node = node_of(h, name)["metadata"]["name"]
+        await isolate(h.world, second.id, LEAD, Wanted(Act.NODE_ISOLATE, node=node), reason="its node")
+        await h.work()
+        await released(h)
+        await h.work()
+        assert (await h.incident()).isolations[0].stays == f"incident {second.id} keeps it isolated, too"
+        assert TAINT in node_of(h, name)["spec"]["taints"]
+
+
+async def test_a_node_that_was_tainted_by_hand_before_stays_as_it_was(store: Store) -> None:
+    async with mined(store, SHUNNED) as h:
+        name = pod_name(h)
+        node = node_of(h, name)["metadata"]["name"]
+        by_hand = {"key": "compromised", "value": "perhaps", "effect": "NoSchedule"}
+        h.demo.api.change("nodes", "", node, {"spec": {"taints": [by_hand]}})
+        await seen(h, name)
+        await yes(h)
+        await h.work()
+        assert node_of(h, name)["spec"]["taints"] == [TAINT]
+        await released(h)
+        await h.work()
+        spec = node_of(h, name)["spec"]
+        assert spec["taints"] == [by_hand] and not spec.get("unschedulable")
+
+
+async def test_a_node_that_was_isolated_by_hand_before_is_left_to_people(store: Store) -> None:
+    async with mined(store, SHUNNED) as h:
+        name = pod_name(h)
+        node = node_of(h, name)["metadata"]["name"]
+        h.demo.api.change("nodes", "", node, {"spec": {"taints": [dict(TAINT)], "unschedulable": True}})
+        await seen(h, name)
+        await yes(h)
+        await h.work()
+        await released(h)
+        await h.work()
+        assert "not by this incident" in (await h.incident()).isolations[0].stays
+        assert node_of(h, name)["spec"]["taints"] == [TAINT]
+
+
+async def test_an_isolated_node_is_locked_and_no_cure_lets_pods_onto_it_again(store: Store) -> None:
+    async with mined(store, SHUNNED) as h:
+        name = await seen(h)
+        await yes(h)
+        await h.work()
+        covers = covering(ObjectRef("v1", "Node", "", node_of(h, name)["metadata"]["name"]))
+        assert covers & await locked_scopes(h)
+        await released(h)
+        await h.work()
+        assert not await locked_scopes(h)
+
+
+@pytest.mark.parametrize("left", [0, 10, 300])
+async def test_a_pod_full_of_annotations_and_labels_is_isolated_all_the_same(store: Store, left: int) -> None:
+    async with mined(store) as h:
+        name = await seen(h)
+        hostile = {"hostile": "x" * (MOST_ANNOTATION_BYTES - len("hostile") - left)}
+        labelled = {f"l{number}": "y" * 63 for number in range(3000)}
+        changes = {"metadata": {"annotations": hostile, "labels": labelled}}
+        h.demo.api.change("pods", NAMESPACE, name, changes)
+        await yes(h)
+        await h.work()
+        assert pod_of(h, name)["metadata"]["labels"] == {QUARANTINE: "1"}
+        await released(h)
+        await h.work()
+        assert pod_of(h, name)["metadata"]["labels"].items() >= labelled.items()
+
+
+async def test_hundreds_of_network_policies_make_no_card_that_nobody_reads(store: Store) -> None:
+    async with mined(store) as h:
+        for number in range(200):
+            name = f"{number}-" + "open" * 50
+            metadata = {"name": name, "namespace": NAMESPACE}
+            spec = {"podSelector": {}, "egress": [{}], "policyTypes": ["Egress"]}
+            policy_ = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
+            h.demo.api.load([{**policy_, "metadata": metadata, "spec": spec}])
+        await seen(h)
+        (one,) = (await h.incident()).isolations
+        assert len(" ".join(one.notes)) < 2000
+        assert "and 195 more" in " ".join(one.notes)
+
+
+async def test_without_endpoint_slices_it_is_cut_off_and_people_judge_whether_it_holds(store: Store) -> None:
+    async with mined(store) as h:
+        fault = Fault(kind="refuse", status=404, path="/endpointslices$", count=None)
+        h.demo.api.faults.add(fault)
+        name = await seen(h)
+        await yes(h)
+        await h.pass_time(timedelta(minutes=3))
+        assert pod_of(h, name)["metadata"]["labels"] == {QUARANTINE: "1"}
+        (leaks,) = [event for event in await h.events() if isinstance(event, ev.IsolationLeaks)]
+        assert leaks.sentence == "whether a Service sends it anything cannot be read"
+
+
+async def test_a_network_policy_that_somebody_takes_away_is_told(store: Store) -> None:
+    async with mined(store) as h:
+        await seen(h)
+        h.demo.kubelets.measures = False
+        await yes(h)
+        await h.work()
+        denied = h.demo.api.get("networkpolicies", NAMESPACE, "stanch-quarantine")
+        h.demo.api.store.remove(NETWORKPOLICIES, denied)
+        await h.pass_time(timedelta(minutes=3))
+        assert "took NetworkPolicy stanch-quarantine away" in (await h.incident()).isolations[0].sentence
+
+
+async def test_a_policy_of_that_name_that_says_something_else_is_told_and_nothing_is_written(
+    store: Store,
+) -> None:
+    async with mined(store) as h:
+        metadata = {"name": "stanch-quarantine", "namespace": NAMESPACE}
+        spec = {"podSelector": {}, "policyTypes": ["Ingress"]}
+        theirs = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
+        h.demo.api.load([{**theirs, "metadata": metadata, "spec": spec}])
+        await seen(h)
+        assert await states(h) == []
+        assert any("says something else" in reason for reason in (await h.incident()).escalated)
+
+
+async def test_a_pod_in_quarantine_for_another_incident_is_not_taken_over(store: Store) -> None:
+    async with mined(store) as h:
+        name = pod_name(h)
+        marked = dict.fromkeys(pod_of(h, name)["metadata"]["labels"])
+        h.demo.api.change("pods", NAMESPACE, name, {"metadata": {"labels": {**marked, QUARANTINE: "9"}}})
+        await seen(h, name)
+        assert await states(h) == []
+        assert any("in quarantine for incident 9 already" in one for one in (await h.incident()).escalated)
+
+
+async def test_what_two_people_release_before_it_is_begun_is_not_begun(store: Store) -> None:
+    async with mined(store) as h:
+        await seen(h)
+        await yes(h)
+        h.demo.api.faults.add(Fault(kind="delay", seconds=2, method="GET", path="/networkpolicies$"))
+
+        async def release() -> None:
+            await released(h, undo=False)
+
+        await working_until(h, lambda: not h.demo.api.faults.pending, release)
+        await h.pass_time(timedelta(seconds=15))
+        assert h.demo.real_writes == 0
+        assert await states(h) == [IsolationState.DENIED]
+        assert (await h.incident()).lockdown is None

@@ -25,6 +25,9 @@ from receiver.demo.kubernetes.resources import (
 from receiver.demo.kubernetes.selectors import LabelSelector
 from receiver.demo.kubernetes.status import Cause, invalid_value, required
 
+# TotalAnnotationSizeLimitB of apimachinery: names and values together.
+MOST_ANNOTATION_BYTES = 256 * 1024
+
 
 @cache
 def _known_fields() -> dict[str, dict[str, str]]:
@@ -80,7 +83,7 @@ def _pruned(value: Any, model: str) -> Any:
 
 def objections(resource: Resource, new: JsonObject, old: JsonObject | None) -> list[Cause]:
     """Everything that is wrong with ``new``; ``old`` is None at creation."""
-    causes: list[Cause] = []
+    causes = _annotations(new)
     if old is not None:
         causes += _immutable(resource, new, old)
     spec = new.get("spec", {})
@@ -91,6 +94,15 @@ def objections(resource: Resource, new: JsonObject, old: JsonObject | None) -> l
     elif resource is HPAS:
         causes += _autoscaler(spec)
     return causes
+
+
+def _annotations(new: JsonObject) -> list[Cause]:
+    annotations: dict[str, str] = new["metadata"].get("annotations") or {}
+    size = sum(len(name.encode()) + len(value.encode()) for name, value in annotations.items())
+    if size <= MOST_ANNOTATION_BYTES:
+        return []
+    why = f"Too long: may not be more than {MOST_ANNOTATION_BYTES} bytes"
+    return [Cause("metadata.annotations", why, "FieldValueTooLong")]
 
 
 def _immutable(resource: Resource, new: JsonObject, old: JsonObject) -> list[Cause]:
