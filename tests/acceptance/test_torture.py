@@ -22,13 +22,14 @@ from failing_service import CARE, failing_serve
 from real_service import API_TOKEN, OTHER_TOKEN, ClusterProcess, ServiceProcess, stanch_serve
 from shop import CURES, NAMESPACE, Cure, changed, firing, ill_shop, names, write_policies
 from shop_clients import Clients, shop_clients
+from shop_endpoint import Warmed, shop_endpoint
 
 from remediations.registry import catalogue
 
 # Everything that happens to an approved plan ends in one of these.
 DONE = {"executed", "watched", "verified", "still-sick", "inconclusive", "undo-asked", "already-so"}
 NOT_DONE = {"void", "refused"}
-WRITES = ("after Cluster.patch", "after Cluster.evict", "after Databases.signal")
+WRITES = ("after Cluster.patch", "after Cluster.evict", "after Databases.signal", "after Endpoints.warm")
 UNKNOWN = {"unknown-effect"}
 # How far behind the last write places are tried, and how many turns of each duty.
 BEHIND, TURNS = 12, 2
@@ -58,6 +59,7 @@ class Arena:
     session: aiohttp.ClientSession
     cure: Cure
     clients: Clients | None = None
+    warmed: Warmed | None = None
     acknowledged: set[str] = field(default_factory=set)
     plans: list[dict[str, Any]] = field(default_factory=list)
     waiting: dict[str, float] = field(default_factory=dict)
@@ -66,6 +68,8 @@ class Arena:
 
     async def deliver(self, app: str) -> None:
         """Send until it is acknowledged, as Alertmanager does."""
+        if self.warmed is not None:
+            self.warmed.caring_for = app
         body = firing(app, pod=await self.a_pod_of(app) if self.cure.with_pod else None)
         while app not in self.acknowledged:
             with suppress(aiohttp.ClientError, TimeoutError, OSError):
@@ -133,7 +137,9 @@ class Arena:
     def landed(self) -> Counter[str]:
         """How often each patient was written to, and what each client was told, by their own word."""
         written = Counter(app for call in self.cluster.writes() if (app := changed(call)) is not None)
-        return written + (Counter() if self.clients is None else self.clients.told)
+        for others in (self.clients, self.warmed):
+            written += Counter() if others is None else others.told
+        return written
 
     async def happened_to(self, app: str, wanted: frozenset[str]) -> set[str]:
         """What landed on one patient; a client hears a moment later what it was told."""
@@ -149,6 +155,9 @@ class Arena:
         newest = self.newest()
         for app in apps:
             state = newest[app]["state"]
+            if state in UNKNOWN and self.cure.requests:
+                # It was sent or not, once at most, which is asked for all of them below.
+                continue
             assert state not in UNKNOWN, f"{app}: nobody else wrote, so nothing may be unknown"
             wanted = self.cure.meant(app) if state in DONE else frozenset()
             happened = await self.happened_to(app, wanted)
@@ -172,19 +181,22 @@ async def arena(
         prometheus = await enter(ill_shop())
         cluster = await enter(ClusterProcess(folder, chosen.manifests(apps)))
         clients = None if chosen.tells is None else await enter(shop_clients(folder, apps, chosen.tells))
+        warmed = await enter(shop_endpoint(chosen.requests)) if chosen.requests else None
+        settings = NO_TLS | ({} if clients is None else clients.settings(folder / "databases.yaml"))
+        settings |= {} if warmed is None else warmed.settings(folder / "endpoints.yaml")
         service = ServiceProcess(
             folder / "service",
             store=url,
             cluster_url=cluster.url,
             prometheus_url=prometheus.url,
             policies=policies,
-            settings=NO_TLS | ({} if clients is None else clients.settings(folder / "databases.yaml")),
+            settings=settings,
             program=failing_serve if failing else stanch_serve,
         )
         stack.push_async_callback(service.stop)
         timeout = aiohttp.ClientTimeout(total=5)
         session = await enter(aiohttp.ClientSession(timeout=timeout))
-        found = Arena(service, cluster, session, chosen, clients)
+        found = Arena(service, cluster, session, chosen, clients, warmed)
         looking = asyncio.create_task(found.look_and_approve())
         stack.callback(looking.cancel)
         yield found

@@ -26,6 +26,7 @@ from receiver.cli.running import serve
 from receiver.clients.alertmanager import Alertmanager
 from receiver.clients.cluster import Cluster
 from receiver.clients.database import Databases
+from receiver.clients.endpoints import Endpoints
 from receiver.clients.prometheus import Prometheus
 from receiver.pipeline.claim import Claim
 from receiver.pipeline.worker import Worker
@@ -49,6 +50,8 @@ PLACES: tuple[tuple[type, str], ...] = (
     (Databases, "usage"),
     (Databases, "may_signal"),
     (Databases, "signal"),
+    (Endpoints, "ask"),
+    (Endpoints, "warm"),
     (Prometheus, "values"),
     (Alertmanager, "listing"),
 )
