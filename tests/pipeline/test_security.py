@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from builders import CAROL, DAVE, alert, labels, notification, policies, policy
 from harness import Harness, harness
+from sqlalchemy import Connection
 from stories import approve, approved, die_sending, noticed, resolved
 
 from receiver.demo.kubernetes import Fault
@@ -18,6 +19,7 @@ from receiver.domain.severity import Severity
 from receiver.pipeline import people
 from receiver.policy.approval import Identity
 from receiver.policy.model import Scope, SecuritySign
+from receiver.store import locks
 from receiver.store.engine import Store
 
 LEAD = Identity("lena", ("security-lead",))
@@ -84,6 +86,22 @@ async def test_approved_and_not_begun_is_cancelled(store: Store) -> None:
         assert "PlanVoided" in await h.kinds()
 
 
+async def test_a_lock_alone_holds_back_what_nobody_cancelled(store: Store) -> None:
+    """Cancelling what waits is one guarantee, the look in the transaction that begins a write another."""
+    async with harness(store) as h:
+        await approved(h)
+
+        def lock(tx: Connection) -> None:
+            locks.lock(tx, 1, (NAMESPACE,), reason="a miner", at=h.clock.now())
+
+        await h.world.store.write(lock)
+        await h.pass_time(timedelta(minutes=1))
+        refused = [event for event in await h.events() if isinstance(event, ev.Refused)]
+        assert "G5 security_lock" in str(refused)
+        assert "ExecutionStarted" not in await h.kinds()
+        assert h.demo.real_writes == 0
+
+
 async def test_a_write_under_way_is_told_and_the_lock_is_in_force_once_it_has_ended(store: Store) -> None:
     async with harness(store) as h:
         await approved(h)
@@ -128,6 +146,22 @@ async def test_a_sign_that_is_not_there_turns_nothing(store: Store) -> None:
         await noticed(h)
         assert "TurnedSecurity" not in await h.kinds()
         assert "Planned" in await h.kinds()
+
+
+async def test_an_alert_that_joins_later_turns_it_and_once_released_turns_it_no_more(store: Store) -> None:
+    async with harness(store, policies=policies(policy(security=(MINER,)))) as h:
+        await noticed(h)
+        await h.deliver(notification(alert(starts_at=h.clock.now(), with_labels=labels(rule="miner"))))
+        await h.work()
+        incident = await h.incident()
+        assert incident.lockdown is not None and incident.lockdown.reason == MINER.sign
+        assert incident.plan is not None and incident.plan.state is PlanState.VOID
+        for who in (CAROL, LEAD):
+            await people.release(h.world, 1, who, reason="a test of ours")
+        await h.pass_time(timedelta(minutes=2))
+        await h.deliver(notification(alert(starts_at=h.clock.now(), with_labels=labels(instance="two"))))
+        await h.pass_time(timedelta(minutes=2))
+        assert (await h.incident()).lockdown is None
 
 
 async def test_it_is_not_resolved_when_nothing_fires_any_more_and_not_closed(store: Store) -> None:
