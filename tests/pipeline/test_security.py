@@ -120,6 +120,33 @@ async def test_a_write_under_way_is_told_and_the_lock_is_in_force_once_it_has_en
         assert h.demo.real_writes == 1
 
 
+async def test_a_lock_of_another_incident_is_in_force_once_what_was_under_way_there_has_ended(
+    store: Store,
+) -> None:
+    async with harness(store) as h:
+        await approved(h)
+        await die_sending(h, Fault(kind="drop", method="PATCH", path=PATCH, dry_run=False))
+        other = await people.open_security(h.world, LEAD, title="x", reason="y", scopes=(NAMESPACE,))
+        rival = h.rival()
+        await rival.work()
+        assert "LockInForce" not in await h.kinds(other.id)
+        await rival.pass_time(timedelta(seconds=120))
+        assert "LockInForce" in await h.kinds(other.id)
+        assert h.demo.real_writes == 1
+
+
+async def test_a_no_that_comes_while_the_guards_are_asked_is_in_time(store: Store) -> None:
+    async with harness(store) as h:
+        await approved(h)
+        h.demo.api.faults.add(Fault(kind="delay", seconds=2, method="PATCH", path=PATCH, dry_run=True))
+        working = asyncio.create_task(h.work())
+        await h.demo.api.calls.until(lambda call: not h.demo.api.faults.pending)
+        await people.deny_plan(h.world, "P-1", CAROL, reason="not now")
+        await h.clock.advance(timedelta(seconds=5))
+        await working
+        assert h.demo.real_writes == 0
+
+
 async def test_what_was_carried_out_is_still_judged_and_never_undone_by_itself(store: Store) -> None:
     async with harness(store, with_scenario="inc-001-not-helping") as h:
         await approved(h)
