@@ -1,6 +1,6 @@
 """Security incidents are isolated, nothing else: each guarantee is held by something that fails without it.
 
-Here are those that no run of the pipeline shows: the types and the import contracts.
+Here are those that no run of the pipeline shows: types, import contracts, and as whom the service isolates.
 """
 
 from __future__ import annotations
@@ -10,6 +10,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+from real_service import kubeconfig, write_credentials
+
+from receiver.app import serving
+from receiver.demo.kubernetes import ApiServer, RealClock
+from receiver.domain.isolation import DENY_ALL, Deny
+from receiver.domain.plans import ObjectRef
+from receiver.policy.admission import ISOLATOR_ACCOUNT
+from receiver.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 PRELUDE = """
@@ -97,3 +107,28 @@ def test_an_import_too_many_breaks_the_contract_that_stands_against_it(tmp_path:
     told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
     broken = {line.removesuffix("BROKEN").strip() for line in told.splitlines() if line.endswith("BROKEN")}
     assert broken == {contract for _, _, contract in PLANTED}, told
+
+
+async def test_the_service_isolates_as_the_account_that_is_named_for_it_and_as_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_credentials(tmp_path)
+    deny = Deny(ObjectRef("networking.k8s.io/v1", "NetworkPolicy", "shop", DENY_ALL))
+    async with ApiServer(clock=RealClock()) as api:
+        default = "kubernetes_asyncio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION"
+        monkeypatch.setattr(default, str(kubeconfig(tmp_path, api.url)))
+        settings = Settings(
+            listen="127.0.0.1:0",
+            store=f"sqlite:///{tmp_path / 'stanch.sqlite3'}",
+            prometheus_url=api.url,
+            kube_context="test",
+            isolator=ISOLATOR_ACCOUNT,
+            webhook_token_file=tmp_path / "webhook-tokens",
+            api_tokens_file=tmp_path / "api-tokens.yaml",
+        )
+        async with serving(settings) as service:
+            await service.world.cluster.get(ObjectRef("v1", "Pod", "shop", "job"))
+            await service.world.isolator.carry_out(deny, None, intent="i")
+        users = {call.user for call in api.calls if call.method == "POST"}
+        assert users == {ISOLATOR_ACCOUNT}
+        assert ISOLATOR_ACCOUNT not in {call.user for call in api.calls if call.method == "GET"}

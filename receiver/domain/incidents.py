@@ -216,6 +216,8 @@ class Incident:
     evidence: tuple[ev.EvidenceSealed, ...] = ()
     # What was or is to be isolated, oldest first; it outlives the lock as well.
     isolations: tuple[Isolating, ...] = ()
+    # The alerts that people knew of when they last released it: they turn it no more.
+    cleared: tuple[str, ...] = ()
     # What people owe since it was a security incident.
     security: SecurityRecord | None = None
     last_seq: int = 0
@@ -608,7 +610,12 @@ def _locked_down(
             undo = (*lockdown.undo_wanted, event.by) if event.undo else lockdown.undo_wanted
             return replace(incident, lockdown=replace(lockdown, releases=releases, undo_wanted=undo))
         case ev.SecurityReleased():
-            return replace(incident, lockdown=None, isolations=_not_begun(incident.isolations, at))
+            return replace(
+                incident,
+                lockdown=None,
+                isolations=_not_begun(incident.isolations, at),
+                cleared=tuple(incident.alerts),
+            )
         case _:
             assert_never(event)
 

@@ -6,6 +6,7 @@ Each gathers, hands everything to a pure decision, and returns the events that f
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -51,18 +52,28 @@ class Result:
 
 
 async def classify_step(world: World, incident: Incident) -> Result:
-    """Measure the thresholds of every policy that applies; the most severe answer counts."""
+    """Measure the thresholds of every policy that applies; the most severe answer counts.
+
+    An alert that joined since the diagnosis may be the sign of an attack.
+    """
     now = world.clock.now()
     labels = [alert.labels for alert in incident.alerts.values() if alert.firing]
     found: list[tuple[Judgement, str]] = []
-    for fits in applicable(world.loaded.policies, incident, now):
+    found_policies = applicable(world.loaded.policies, incident, now)
+    for fits in found_policies:
         rules = fits.policy.classify
         measured = await measure(
             world.prometheus, fits.policy.queries, start=now - rules.longest, end=now, step=rules.every
         )
         found.append((classify(rules, measured.series, labels, now=now), fits.policy.name))
     event = graded(incident, found, labels)
-    return Result((event,)) if event is not None else Result((), again_at=now + RECLASSIFY)
+    judged = () if event is None else (event,)
+    if incident.classified_at is None and incident.diagnosed_at is not None:
+        values = await _values(world, found_policies, {}, now)
+        attack = _attack(found_policies, values, {}, _not_cleared(incident))
+        if any(isinstance(one, ev.TurnedSecurity) for one in attack):
+            return Result((*judged, *attack))
+    return Result(judged, again_at=None if judged else now + RECLASSIFY)
 
 
 async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[str, Any]]:
@@ -109,17 +120,30 @@ async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[
     shown = plain if len(text) < 8000 else {"too large to show": sorted(facts)}
     diagnosed = ev.Diagnosed(facts=shown, missing=missing, facts_hash="")
     firing = [alert.labels for alert in incident.alerts.values() if alert.firing]
-    attacked = turned(found_policies, await _values(world, found_policies, facts, now), firing)
+    values = await _values(world, found_policies, facts, now)
+    return Result((diagnosed, *_attack(found_policies, values, facts, firing))), facts
+
+
+def _not_cleared(incident: Incident) -> list[Mapping[str, str]]:
+    """The labels of what fires, but for what people looked at when they released it."""
+    alerts = incident.alerts.values()
+    return [alert.labels for alert in alerts if alert.firing and alert.identity not in incident.cleared]
+
+
+def _attack(
+    found: list[Applicable],
+    values: Mapping[str, Mapping[str, Any]],
+    facts: dict[str, Any],
+    firing: list[Mapping[str, str]],
+) -> tuple[ev.Event, ...]:
+    """The sign of an attack, where one is there, and what people do."""
+    attacked = turned(found, values, firing)
     # What the others hand over heals, and nothing is healed any more.
     asking = [
-        fits.policy
-        for fits in found_policies
-        if attacked is None or attacked.by == f"policy {fits.policy.name}"
+        fits.policy for fits in found if attacked is None or attacked.by == f"policy {fits.policy.name}"
     ]
-    handover = handed_over(asking, facts, firing)
-    if attacked is not None:
-        return Result(tuple(each for each in (diagnosed, attacked, handover) if each is not None)), facts
-    return Result((diagnosed,) if handover is None else (diagnosed, handover)), facts
+    events = (attacked, handed_over(asking, facts, firing))
+    return tuple(event for event in events if event is not None)
 
 
 async def _values(

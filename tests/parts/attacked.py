@@ -208,7 +208,7 @@ class Attacked(Story):
 
     async def mine(self, which: int) -> None:
         pods = sorted(str(pod["metadata"]["name"]) for pod in self.h.demo.api.find("pods", NAMESPACE))
-        carried = labels(rule="miner", pod=pods[which % len(pods)], alertname=f"Miner{which}")
+        carried = labels(rule="miner", pod=pods[which % len(pods)], instance=f"miner-{which}")
         await self.h.deliver(notification(alert(starts_at=self.h.clock.now(), with_labels=carried)))
 
     async def secure_also(self, scope: str) -> None:

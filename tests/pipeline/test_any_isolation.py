@@ -12,12 +12,13 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attacked import Attacked, several
 from cures import CURES
 from harness import harness
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from receiver.evidence.capture import Evidence
@@ -58,12 +59,25 @@ STORIES = {
     "turned": st.sampled_from(TURNING),
     "kept": st.booleans(),
 }
+# Whatever is drawn besides: a pod and its node are isolated, answers get lost, and it is taken back.
+ISOLATED: dict[str, Any] = {
+    "story": [
+        "an isolation is lost",
+        "two say yes at once",
+        "the worker dies",
+        "a minute",
+        "release and take back",
+    ],
+    "order": sorted(CANDIDATES),
+    "before": "approve",
+    "turned": "a miner is seen",
+    "kept": True,
+}
 Told = Counter[str]
 
 
 async def tell(url: str, folder: Path, told: Told, *, story: list[str], order: list[str], kept: bool) -> None:
     """Let the story happen, then judge everything that was sent in it."""
-    migrate.upgrade(url)
     opened: Store = open_sqlite(migrate.sqlite_path(url)) if url.startswith("sqlite") else open_postgres(url)
     evidence = Evidence(Vault(folder / "vault")) if kept else Evidence()
     async with harness(opened, policies=several(tuple(order), CANDIDATES), evidence=evidence) as h:
@@ -77,7 +91,7 @@ async def tell(url: str, folder: Path, told: Told, *, story: list[str], order: l
         asked = [call for call in sent if not call.path.endswith("selfsubjectaccessreviews")]
         assert len(asked) == len(attacked.seen), "something was written past the one wire"
         told.update(seen.what for seen in attacked.seen)
-        told["locked"] += any(one.lockdown is not None for one in await attacked.h.incidents())
+        told["locked"] += any(one.security is not None for one in await attacked.h.incidents())
         told["told"] += 1
     await opened.close()
 
@@ -85,11 +99,14 @@ async def tell(url: str, folder: Path, told: Told, *, story: list[str], order: l
 def no_order_does_more_than_isolate(examples: int, told: Told, new_url: Callable[[Path], str]) -> None:
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
     @given(**STORIES)
+    @example(**ISOLATED)
     def check(story: list[str], order: list[str], before: str, turned: str, kept: bool) -> None:
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
+            url = new_url(place)
+            migrate.upgrade(url)
             whole = ["fire", before, turned, *story]
-            asyncio.run(tell(new_url(place), place, told, story=whole, order=order, kept=kept))
+            asyncio.run(tell(url, place, told, story=whole, order=order, kept=kept))
 
     check()
 
@@ -100,7 +117,7 @@ def in_a_file(folder: Path) -> str:
 
 def test_under_a_lock_nothing_is_written_but_what_isolates() -> None:
     told: Told = Counter()
-    no_order_does_more_than_isolate(8, told, in_a_file)
+    no_order_does_more_than_isolate(6, told, in_a_file)
     # Stories in which nothing was locked or isolated would prove little.
     assert told["locked"] * 2 >= told["told"]
     assert told["PATCH/pods"] and told["PATCH/nodes"] and told["POST/networkpolicies"]

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from builders import CAROL, DAVE, alert, labels, notification, policies, policy
 from harness import Harness, harness
+from sqlalchemy import Connection
 from stories import approve, approved, die_sending, noticed, resolved
 
 from receiver.demo.kubernetes import Fault
@@ -18,6 +19,7 @@ from receiver.domain.severity import Severity
 from receiver.pipeline import people
 from receiver.policy.approval import Identity
 from receiver.policy.model import Scope, SecuritySign
+from receiver.store import locks
 from receiver.store.engine import Store
 
 LEAD = Identity("lena", ("security-lead",))
@@ -84,6 +86,22 @@ async def test_approved_and_not_begun_is_cancelled(store: Store) -> None:
         assert "PlanVoided" in await h.kinds()
 
 
+async def test_a_lock_alone_holds_back_what_nobody_cancelled(store: Store) -> None:
+    """Cancelling what waits is one guarantee, the look in the transaction that begins a write another."""
+    async with harness(store) as h:
+        await approved(h)
+
+        def lock(tx: Connection) -> None:
+            locks.lock(tx, 1, (NAMESPACE,), reason="a miner", at=h.clock.now())
+
+        await h.world.store.write(lock)
+        await h.pass_time(timedelta(minutes=1))
+        refused = [event for event in await h.events() if isinstance(event, ev.Refused)]
+        assert "G5 security_lock" in str(refused)
+        assert "ExecutionStarted" not in await h.kinds()
+        assert h.demo.real_writes == 0
+
+
 async def test_a_write_under_way_is_told_and_the_lock_is_in_force_once_it_has_ended(store: Store) -> None:
     async with harness(store) as h:
         await approved(h)
@@ -100,6 +118,33 @@ async def test_a_write_under_way_is_told_and_the_lock_is_in_force_once_it_has_en
         assert kinds.index("NotDone") < kinds.index("LockInForce")
         # The one that was under way; nothing was sent after it.
         assert h.demo.real_writes == 1
+
+
+async def test_a_lock_of_another_incident_is_in_force_once_what_was_under_way_there_has_ended(
+    store: Store,
+) -> None:
+    async with harness(store) as h:
+        await approved(h)
+        await die_sending(h, Fault(kind="drop", method="PATCH", path=PATCH, dry_run=False))
+        other = await people.open_security(h.world, LEAD, title="x", reason="y", scopes=(NAMESPACE,))
+        rival = h.rival()
+        await rival.work()
+        assert "LockInForce" not in await h.kinds(other.id)
+        await rival.pass_time(timedelta(seconds=120))
+        assert "LockInForce" in await h.kinds(other.id)
+        assert h.demo.real_writes == 1
+
+
+async def test_a_no_that_comes_while_the_guards_are_asked_is_in_time(store: Store) -> None:
+    async with harness(store) as h:
+        await approved(h)
+        h.demo.api.faults.add(Fault(kind="delay", seconds=2, method="PATCH", path=PATCH, dry_run=True))
+        working = asyncio.create_task(h.work())
+        await h.demo.api.calls.until(lambda call: not h.demo.api.faults.pending)
+        await people.deny_plan(h.world, "P-1", CAROL, reason="not now")
+        await h.clock.advance(timedelta(seconds=5))
+        await working
+        assert h.demo.real_writes == 0
 
 
 async def test_what_was_carried_out_is_still_judged_and_never_undone_by_itself(store: Store) -> None:
@@ -128,6 +173,22 @@ async def test_a_sign_that_is_not_there_turns_nothing(store: Store) -> None:
         await noticed(h)
         assert "TurnedSecurity" not in await h.kinds()
         assert "Planned" in await h.kinds()
+
+
+async def test_an_alert_that_joins_later_turns_it_and_once_released_turns_it_no_more(store: Store) -> None:
+    async with harness(store, policies=policies(policy(security=(MINER,)))) as h:
+        await noticed(h)
+        await h.deliver(notification(alert(starts_at=h.clock.now(), with_labels=labels(rule="miner"))))
+        await h.work()
+        incident = await h.incident()
+        assert incident.lockdown is not None and incident.lockdown.reason == MINER.sign
+        assert incident.plan is not None and incident.plan.state is PlanState.VOID
+        for who in (CAROL, LEAD):
+            await people.release(h.world, 1, who, reason="a test of ours")
+        await h.pass_time(timedelta(minutes=2))
+        await h.deliver(notification(alert(starts_at=h.clock.now(), with_labels=labels(instance="two"))))
+        await h.pass_time(timedelta(minutes=2))
+        assert (await h.incident()).lockdown is None
 
 
 async def test_it_is_not_resolved_when_nothing_fires_any_more_and_not_closed(store: Store) -> None:

@@ -132,3 +132,18 @@ def test_a_yes_is_a_leads_and_then_a_deputys_too(
 )
 def test_what_was_taken_back_or_never_begun_is_asked_for_anew(known: Isolating, asked: bool) -> None:
     assert not_known([PLAN, PLAN], [known]) == ([PLAN] if asked else [])
+
+
+@pytest.mark.parametrize(
+    ("releases", "lifts"),
+    [
+        ((("carol", False), ("lena", True)), True),
+        ((("lena", True),), False),
+        ((("carol", False), ("dave", False)), False),
+        ((("lena", True), ("lena", True)), False),
+    ],
+)
+def test_two_different_people_lift_it_one_of_them_a_lead(
+    releases: tuple[tuple[str, bool], ...], lifts: bool
+) -> None:
+    assert locked(releases=releases).may_lift is lifts
