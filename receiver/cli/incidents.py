@@ -224,7 +224,7 @@ def isolate(
     token_file: TokenFile = None,
     output: As = Output.TEXT,
 ) -> None:
-    """Ask for a pod or a node to be isolated; a security lead says yes with `stanch approve`."""
+    """Ask for a pod or a node to be isolated; a security lead sees it and says yes with `stanch approve`."""
     from receiver.cli.client import connect
     from receiver.terminal import screen
 
@@ -243,7 +243,9 @@ def isolate(
     found = connect(url, token_file).post(f"/incidents/{incident}/isolate", body)
     if output is Output.JSON:
         return screen.print_json(found)
-    screen.out().print(screen.plain(f"asked for in incident {incident}: stanch incidents show {incident}"))
+    asked = [one for one in found.get("isolations") or [] if one.get("state") == "awaiting-approval"]
+    number = asked[-1].get("id") if asked else "what was asked for"
+    screen.out().print(screen.plain(f"{number} waits for a security lead: stanch approve {number}"))
     return None
 
 

@@ -128,7 +128,8 @@ def renewed(
 ) -> None:
     """Show that credentials are new; nothing is rotated by itself."""
     body = {"credentials": credentials or [], "owner": owner, "proof": proof}
-    _tell(incident, "renewed", body, "noted", url, token_file, output)
+    told = f"new: {', '.join(credentials) if credentials else 'all that were left'}"
+    _tell(incident, "renewed", body, told, url, token_file, output)
 
 
 @app.command(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
-from collections.abc import Callable
+import os
+import stat
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,6 +24,9 @@ from receiver.domain.names import DNS_LABEL
 from receiver.domain.standing import Standing
 
 MOST_BYTES = 64 * 1024
+MOST_KEYS = 50
+READ_WITHIN_SECONDS = 5.0
+REFUSED = "the standing approval is refused"
 # A yes that outlives everybody who remembers it is none.
 LONGEST = timedelta(days=366)
 _Scope = Annotated[
@@ -56,22 +60,22 @@ class StandingFile:
         self._keys = keys
 
     async def read(self) -> Standing | str:
-        """The approval, or why there is none."""
-        return await asyncio.to_thread(self.read_now)
+        """The approval, or why there is none; a file system that hangs holds up nobody for long."""
+        try:
+            async with asyncio.timeout(READ_WITHIN_SECONDS):
+                return await asyncio.to_thread(self.read_now)
+        except TimeoutError:
+            return f"{REFUSED}: its files cannot be read in time"
 
     def read_now(self) -> Standing | str:
         """The same, for who may wait."""
         try:
-            return checked(_bytes(self._path), _bytes(signature_path(self._path)), self._key)
+            keys = {path.stem: _bytes(path) for path in sorted(self._keys.glob("*.pem"))[:MOST_KEYS]}
+            return checked(_bytes(self._path), _bytes(signature_path(self._path)), keys)
         except PermanentError as error:
-            return f"the standing approval is refused: {error}"
-
-    def _key(self, name: str) -> bytes:
-        path = self._keys / f"{name}.pem"
-        try:
-            return _bytes(path)
-        except PermanentError as error:
-            raise PermanentError(f"there is no key of {name}: {error}") from error
+            return f"{REFUSED}: {error}"
+        except OSError as error:
+            return f"{REFUSED}: its keys cannot be read: {error.strerror}"
 
 
 def signature_path(path: Path) -> Path:
@@ -79,10 +83,18 @@ def signature_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.sig")
 
 
-def checked(content: bytes, signature: bytes, key_of: Callable[[str], bytes]) -> Standing:
-    """The approval in these bytes, if whom it names signed exactly these. Raises PermanentError."""
+def checked(content: bytes, signature: bytes, keys: Mapping[str, bytes]) -> Standing:
+    """The approval in these bytes, if whom it names signed exactly these. Raises PermanentError.
+
+    Nothing is made of what nobody signed: the signature comes first. ``keys`` are public, by the lead's name.
+    """
+    signer = next((name for name, key in keys.items() if _is_signed(content, signature, key)), None)
+    if signer is None:
+        known = ", ".join(keys) or "nobody"
+        raise PermanentError(f"it was edited, or none of those with a key signed it ({known})")
     found = parsed(content)
-    _must_be_signed(content, signature, key_of(found.by), found.by)
+    if found.by != signer:
+        raise PermanentError(f"it is by {found.by}, and {signer} signed it")
     return found
 
 
@@ -90,11 +102,12 @@ def parsed(content: bytes) -> Standing:
     """What the file says, whoever wrote it. Raises PermanentError with every complaint."""
     try:
         document = _File.model_validate(yaml.safe_load(content.decode())).spec
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PermanentError(f"it is no YAML: {' '.join(str(error).split())[:200]}") from error
     except ValidationError as error:
         told = [f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in error.errors()]
         raise PermanentError("; ".join(told)) from error
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        # PyYAML makes dates itself, and a month 13 is a ValueError of theirs.
+        raise PermanentError(f"it is no YAML: {' '.join(str(error).split())[:200]}") from error
     if document.valid_until - document.signed_at > LONGEST:
         raise PermanentError(f"validUntil is more than {LONGEST.days} days after signedAt")
     return Standing(
@@ -109,38 +122,41 @@ def parsed(content: bytes) -> Standing:
 def sign(content: bytes, private_key: bytes) -> bytes:
     """The signature of these bytes in base64. Raises PermanentError where the key is none."""
     # Not at the top: whoever has no standing approval need not load it.
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
         key = load_pem_private_key(private_key, password=None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise PermanentError("the key is no unencrypted PEM private key") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise PermanentError("the key is no Ed25519 key; make one: openssl genpkey -algorithm ed25519")
     return base64.b64encode(key.sign(content)) + b"\n"
 
 
-def _must_be_signed(content: bytes, signature: bytes, public_key: bytes, name: str) -> None:
-    from cryptography.exceptions import InvalidSignature
+def _is_signed(content: bytes, signature: bytes, public_key: bytes) -> bool:
+    """Whether the owner of this key signed these bytes; what is no key of the right kind signed nothing."""
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     try:
         key = load_pem_public_key(public_key)
-    except ValueError as error:
-        raise PermanentError(f"the key of {name} is no PEM public key") from error
-    if not isinstance(key, Ed25519PublicKey):
-        raise PermanentError(f"the key of {name} is no Ed25519 key")
-    try:
+        if not isinstance(key, Ed25519PublicKey):
+            return False
         key.verify(base64.b64decode(signature, validate=False), content)
-    except (InvalidSignature, binascii.Error) as error:
-        raise PermanentError(f"it was edited, or {name} did not sign it") from error
+    except (ValueError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
 
 
 def _bytes(path: Path) -> bytes:
+    """What is in a file; a pipe, on which one could wait for ever, is none."""
     try:
-        with path.open("rb") as stream:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise PermanentError(f"{path.name} is no file")
             content = stream.read(MOST_BYTES + 1)
     except OSError as error:
         raise PermanentError(f"{path.name} cannot be read: {error.strerror}") from error

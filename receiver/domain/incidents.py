@@ -545,10 +545,15 @@ def _fired(incident: Incident, event: ev.AlertFired, at: datetime) -> Incident:
         ready_to_resolve=False,
         quiet_since=None,
         stale=None,
-        # Another alert may change what the incident is: look again.
+        # Another alert may change what the incident is, and what is to be isolated: look again.
+        lockdown=incident.lockdown if known or not incident.lockdown else _reconsidered(incident.lockdown),
         classified_at=None,
         nothing_applied_at=None,
     )
+
+
+def _reconsidered(lockdown: Lockdown) -> Lockdown:
+    return replace(lockdown, considered=False)
 
 
 def _ended(incident: Incident, event: ev.AlertResolved, at: datetime) -> Incident:
@@ -599,7 +604,7 @@ def _locked_down(
                 severity=Severity.P0,
                 lower_since=None,
                 downgrade_proposed=None,
-                security=incident.security or SecurityRecord(aware_at=at),
+                security=incident.security or SecurityRecord(aware_at=at, locked_at=at),
             )
         case ev.LockInForce():
             return replace(incident, lockdown=replace(lockdown, in_force_at=at) if lockdown else None)
@@ -635,7 +640,7 @@ def _owed(record: SecurityRecord, event: ev.DutyEvent, at: datetime) -> Security
             )
         case ev.CredentialsListed():
             found = dict.fromkeys((*record.credentials, *event.credentials))
-            return replace(record, credentials=tuple(found))
+            return replace(record, credentials=tuple(found), listed=True)
         case ev.CredentialRenewed():
             said = Said(event.by, f"{event.owner}: {event.proof}", at)
             return replace(record, renewed={**record.renewed, event.credential: said})

@@ -8,7 +8,7 @@ So what a security incident must not do cannot be written down (playbook INC-007
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, Protocol
@@ -54,12 +54,16 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Relabel:
-    """One pod's labels replaced as a whole, and annotations set; an annotation that is None is removed."""
+    """One pod's labels replaced as a whole, and annotations set; an annotation that is None is removed.
+
+    ``annotations_before`` is what those annotations were.
+    """
 
     target: ObjectRef
     before: Mapping[str, str]
     after: Mapping[str, str]
     annotations: Mapping[str, str | None]
+    annotations_before: Mapping[str, str | None] = field(default_factory=dict)
     write: Literal["relabel"] = "relabel"
 
 

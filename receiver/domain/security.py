@@ -64,9 +64,12 @@ class SecurityRecord:
     """What is known and done of it; ``aware_at`` is when the 72 hours of the GDPR began (article 33)."""
 
     aware_at: datetime
+    locked_at: datetime | None = None
     warned: int = 0
     answers: Mapping[Question, Said] = field(default_factory=dict)
     credentials: tuple[Credential, ...] = ()
+    # Whether it was looked which there are.
+    listed: bool = False
     renewed: Mapping[str, Said] = field(default_factory=dict)
     attested: Mapping[Attestation, Said] = field(default_factory=dict)
     # Told to the authority, or not required and why; either ends the clock.

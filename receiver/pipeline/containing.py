@@ -1,7 +1,7 @@
 """What people say about isolating: this pod, that node, yes, no. Raises Conflict, NotAllowed and NotFound.
 
-Whoever responds may ask for an isolation; a yes is a security lead's, after five minutes a deputy's too. A
-lead who asks has said yes.
+Whoever responds may ask for an isolation; a yes is a security lead's, after five minutes a deputy's too. One
+who asks has not said yes: what it changes, and what it does not do, is shown first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from receiver.domain.incidents import Incident
 from receiver.domain.isolation import STANDING, Isolating, IsolationState, Wanted
 from receiver.domain.plans import NotApplicable
 from receiver.pipeline.isolating import plan_of
-from receiver.pipeline.people import RESPONDERS, security_deputies, security_leads
+from receiver.pipeline.people import (
+    RESPONDERS,
+    security_deputies,
+    security_leads,
+    security_readers,
+)
 from receiver.pipeline.recording import record
 from receiver.pipeline.world import World
 from receiver.policy import isolating as rules
@@ -25,6 +30,8 @@ from receiver.store import isolations, timeline
 from receiver.store.engine import pass_gate
 from receiver.store.timeline import Locked
 
+# Whoever may not read it does not learn from a refusal what is isolated, or which pods there are.
+UNTOLD = "it cannot be asked for; those with the right see why"
 _OVER = (IsolationState.DENIED, IsolationState.FAILED, IsolationState.LIFTED)
 
 
@@ -35,24 +42,24 @@ async def isolate(world: World, incident_id: int, who: Identity, wanted: Wanted,
     """
     if not reason.strip():
         raise Conflict("isolating needs a reason")
-    if not (RESPONDERS | security_leads(world)) & set(who.groups):
+    if not (RESPONDERS | security_readers(world)) & set(who.groups):
         raise NotAllowed(f"{who.name} may not ask for an isolation")
+    reads = bool(security_readers(world) & set(who.groups))
+    await world.store.read(lambda tx: _must_be_locked(timeline.load(tx, incident_id)))
     plan = await plan_of(world, incident_id, wanted)
     if isinstance(plan, NotApplicable):
-        raise Conflict(plan.reason)
+        raise Conflict(plan.reason if reads else UNTOLD)
     plan = plan.asked_for(who.name, reason[:2000])
 
     def body(tx: Connection) -> Incident:
         held = _locked(tx, incident_id)
         for one in held.incident.isolations:
             if (one.act, one.target.uid) == (plan.act, plan.target.uid) and one.state not in _OVER:
-                raise Conflict(f"{one.id} does that already; it is {one.state.value}")
+                said = f"{one.id} does that already; its state: {one.state.value}"
+                raise Conflict(said if reads else UNTOLD)
         now = world.clock.now()
         number = isolations.add(tx, plan, at=now)
-        answer: ev.Event = ev.IsolationAsked(number, round=1)
-        if security_leads(world) & set(who.groups):
-            answer = ev.IsolationApproved(number, plan.digest, who.name, reason[:2000])
-        events = (rules.planned(number, plan), answer)
+        events = (rules.planned(number, plan), ev.IsolationAsked(number, round=1))
         return record(world, tx, held, events, actor=who.name, due_at=now).incident
 
     return await world.store.write(body)
@@ -65,7 +72,7 @@ async def approve_isolation(
 
     def answer(one: Isolating) -> ev.Event:
         if one.state is not IsolationState.ASKED:
-            raise Conflict(f"{one.id} is {one.state.value}, not waiting for an approval")
+            raise Conflict(f"{one.id} is not waiting for an approval; its state: {one.state.value}")
         refusal = rules.may_answer(
             one, who.groups, leads=security_leads(world), deputies=security_deputies(world)
         )
@@ -115,6 +122,10 @@ def _answering(
 def _locked(tx: Connection, incident_id: int) -> Locked:
     pass_gate(tx)
     held = timeline.lock(tx, incident_id)
-    if held.incident.lockdown is None:
-        raise Conflict(f"incident {incident_id} is no security incident; stanch incidents secure comes first")
+    _must_be_locked(held.incident)
     return held
+
+
+def _must_be_locked(incident: Incident) -> None:
+    if incident.lockdown is None:
+        raise Conflict(f"incident {incident.id} is no security incident; stanch incidents secure comes first")

@@ -38,10 +38,11 @@ from receiver.domain.plans import NotApplicable
 from receiver.pipeline.claim import Claim
 from receiver.pipeline.measuring import ONE_STEP, latest, measure
 from receiver.pipeline.recording import record
-from receiver.pipeline.steps import Result
+from receiver.pipeline.steps import Result, sign_values
 from receiver.pipeline.world import World
 from receiver.policy import isolating as rules
 from receiver.policy.matching import applicable
+from receiver.policy.signs import present
 from receiver.store import claims, isolations, locks, switches, timeline
 from receiver.store.claims import Fenced
 from receiver.store.engine import pass_gate
@@ -58,7 +59,9 @@ async def consider_step(world: World, claim: Claim) -> Result:
     incident, now = claim.incident, world.clock.now()
     lockdown = incident.lockdown
     assert lockdown is not None
-    wanted, left_out = rules.wishes(applicable(world.loaded.policies, incident, now), lockdown, incident)
+    found = applicable(world.loaded.policies, incident, now)
+    signs = present(found, await sign_values(world, found, {}, now), incident)
+    wanted, left_out = rules.wishes(found, {*signs, lockdown.reason, *lockdown.reasons}, incident)
     plans: list[IsolationPlan] = []
     reasons = list(left_out)
     waits = False
@@ -72,7 +75,7 @@ async def consider_step(world: World, claim: Claim) -> Result:
             plans.append(plan.asked_for("policy", lockdown.reason))
         else:
             reasons.append(plan.reason)
-    standing = await world.standing()
+    standing = await world.standing() if plans else ""
 
     def body(tx: Connection) -> None:
         held = claims.reclaim(tx, claim.held)
@@ -240,7 +243,6 @@ async def _carry_out(
         event_code="isolation_sent",
         incident=claim.incident.id,
         isolation=one.id,
-        target=str(step.target),
         intent=intent,
     )
     claim.counters.writes["isolating"] += 1
@@ -307,12 +309,12 @@ async def _note(
 
 
 async def check_step(world: World, claim: Claim) -> Result:
-    """Look at everything that is isolated and was not seen to hold."""
+    """Look at everything that is isolated: what holds may be undone by others at any time."""
     now = world.clock.now()
     events: list[ev.Event] = []
-    soonest = now + rules.LEAKING_EVERY
+    soonest = now + rules.HOLDING_EVERY
     for one in claim.incident.isolations:
-        if one.state not in (IsolationState.DONE, IsolationState.TALKING):
+        if one.state not in STANDING:
             continue
         plan = await _stored(world, one)
         isolation = world.isolations[plan.act]
@@ -322,16 +324,22 @@ async def check_step(world: World, claim: Claim) -> Result:
             held = Held(Hold.CANNOT_TELL, str(error))
         else:
             held = isolation.judge(plan, state, await _traffic(world, isolation.traffic(plan), now))
-        if held.hold is Hold.HOLDS:
+        if one.state is IsolationState.HOLDS:
+            soonest = min(soonest, now + rules.HOLDING_EVERY)
+            if held.hold is Hold.NOT_YET:
+                events += _leaks(one, held)
+        elif held.hold is Hold.HOLDS:
             events.append(ev.IsolationHolds(one.id, held.sentence))
         elif one.state is IsolationState.DONE and now - (one.done_at or now) < rules.QUIET_WITHIN:
             soonest = min(soonest, now + rules.LOOK_EVERY)
         elif one.state is IsolationState.DONE:
-            events += [
-                ev.IsolationLeaks(one.id, held.sentence),
-                ev.Escalated(f"{one.id} is not known to hold: {held.sentence}"),
-            ]
+            events += _leaks(one, held)
     return Result(tuple(events), again_at=soonest)
+
+
+def _leaks(one: Isolating, held: Held) -> list[ev.Event]:
+    words = f"{one.id} is not known to hold: {held.sentence}"
+    return [ev.IsolationLeaks(one.id, held.sentence), ev.Escalated(words)]
 
 
 async def _traffic(world: World, query: str | None, now: datetime) -> float | None:
@@ -351,7 +359,9 @@ def _is_done(step: IsolationStep, current: Mapping[str, Any] | None) -> str | No
             return "it was there" if current.get("spec") == deny_all() else None
         case Relabel():
             same = current["metadata"]["uid"] == step.target.uid
-            return "found" if same and current["metadata"].get("labels") == step.after else None
+            labels = current["metadata"].get("labels") or {}
+            # With the mark it is ours, also where somebody has added labels since: that is judged afterwards.
+            return "found" if same and step.after.items() <= labels.items() else None
         case Shun():
             same = current["metadata"]["uid"] == step.target.uid
             there = current["spec"].get("taints") or []

@@ -14,7 +14,7 @@ from receiver.domain import events as ev
 from receiver.domain.errors import Conflict, NotAllowed
 from receiver.domain.incidents import Incident
 from receiver.domain.security import Attestation, Question, SecurityRecord
-from receiver.pipeline.people import RESPONDERS, security_leads, security_readers
+from receiver.pipeline.people import security_leads, security_readers
 from receiver.pipeline.recording import record
 from receiver.pipeline.world import World
 from receiver.policy.approval import Identity
@@ -29,11 +29,12 @@ async def set_awareness(
 ) -> Incident:
     """Since when somebody knew of the breach; the 72 hours count from there."""
 
-    def events(_: SecurityRecord) -> tuple[ev.Event, ...]:
+    def events(owed: SecurityRecord) -> tuple[ev.Event, ...]:
+        locked_at = owed.locked_at or owed.aware_at
         _needs(reason, "setting the moment of awareness")
         _must_lead(world, who)
-        if since > world.clock.now():
-            raise Conflict("nobody is aware of anything in the future")
+        if since > locked_at:
+            raise Conflict("it was known at the latest when it was locked")
         return (ev.AwarenessSet(since, who.name, reason[:2000]),)
 
     return await _say(world, incident_id, who, events)
@@ -93,6 +94,8 @@ async def attest(
 
     def events(owed: SecurityRecord) -> tuple[ev.Event, ...]:
         _needs(proof, "an attestation", "proof")
+        if Attestation.ROTATED in what and not owed.listed:
+            raise Conflict("which credentials were in its scope is not listed yet")
         if Attestation.ROTATED in what and owed.not_renewed:
             left = ", ".join(str(one) for one in owed.not_renewed)
             raise Conflict(f"nobody has shown that these are new: {left}")
@@ -115,8 +118,9 @@ async def _say(world: World, incident_id: int, who: Identity, events: Owed) -> I
     def body(tx: Connection) -> Incident:
         pass_gate(tx)
         held = timeline.lock(tx, incident_id)
-        if not (RESPONDERS | security_readers(world)) & set(who.groups):
-            raise NotAllowed(f"{who.name} may not say so")
+        # Whoever may not read it must not learn from refusals what it is about.
+        if not security_readers(world) & set(who.groups):
+            raise NotAllowed(f"{who.name} may not say so: it takes the right to read security incidents")
         if held.incident.security is None or not held.incident.open:
             raise Conflict(f"incident {incident_id} is no open security incident")
         said = events(held.incident.security)

@@ -69,7 +69,7 @@ async def classify_step(world: World, incident: Incident) -> Result:
     event = graded(incident, found, labels)
     judged = () if event is None else (event,)
     if incident.classified_at is None and incident.diagnosed_at is not None:
-        values = await _values(world, found_policies, {}, now)
+        values = await sign_values(world, found_policies, {}, now)
         attack = _attack(found_policies, values, {}, _not_cleared(incident))
         if any(isinstance(one, ev.TurnedSecurity) for one in attack):
             return Result((*judged, *attack))
@@ -120,7 +120,7 @@ async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[
     shown = plain if len(text) < 8000 else {"too large to show": sorted(facts)}
     diagnosed = ev.Diagnosed(facts=shown, missing=missing, facts_hash="")
     firing = [alert.labels for alert in incident.alerts.values() if alert.firing]
-    values = await _values(world, found_policies, facts, now)
+    values = await sign_values(world, found_policies, facts, now)
     return Result((diagnosed, *_attack(found_policies, values, facts, firing))), facts
 
 
@@ -146,7 +146,7 @@ def _attack(
     return tuple(event for event in events if event is not None)
 
 
-async def _values(
+async def sign_values(
     world: World, found: list[Applicable], facts: dict[str, Any], now: datetime
 ) -> dict[str, dict[str, Any]]:
     """The facts and what the policy's signs ask for, by its name."""

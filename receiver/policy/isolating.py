@@ -6,7 +6,7 @@ Playbook INC-007: isolate within five minutes (line 871), and change nothing wit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from receiver.domain import events as ev
@@ -29,21 +29,23 @@ DEPUTY_FROM = 2
 QUIET_WITHIN = timedelta(seconds=90)
 LOOK_EVERY = timedelta(seconds=5)
 LEAKING_EVERY = timedelta(seconds=30)
+HOLDING_EVERY = timedelta(minutes=1)
 
 # Alerts name what is isolated, and whoever sends them could name everything.
 MOST = 10
+MOST_CHARACTERS = 200
 
 
 def wishes(
-    found: Iterable[Applicable], lockdown: Lockdown, incident: Incident
+    found: Iterable[Applicable], signs: Collection[str], incident: Incident
 ) -> tuple[tuple[Wanted, ...], tuple[str, ...]]:
-    """What the sign that turned the incident asks to isolate, and what of it cannot be named."""
+    """What these signs of the policies ask to isolate, and what of it cannot be named."""
     wanted: dict[Wanted, None] = {}
     left_out: dict[str, None] = {}
     for fits in found:
         alerts = [alert.labels for alert in incident.alerts.values() if matches(fits.policy, alert.labels)]
         for sign in fits.policy.security:
-            if sign.sign not in (lockdown.reason, *lockdown.reasons):
+            if sign.sign not in signs:
                 continue
             for wish in sign.isolate:
                 for labels in alerts:
@@ -59,7 +61,7 @@ def wishes(
 
 def _first(reasons: Iterable[str]) -> tuple[str, ...]:
     """What a person reads of as many as alerts can name."""
-    every = tuple(reasons)
+    every = tuple(reason[:MOST_CHARACTERS] for reason in reasons)
     return every if len(every) <= MOST else (*every[:MOST], f"and {len(every) - MOST} more like these")
 
 
@@ -195,6 +197,8 @@ def next_look(incident: Incident, now: datetime) -> datetime | None:
             moments.append(_ask_at(one))
         elif one.state is IsolationState.TALKING:
             moments.append(now + LEAKING_EVERY)
+        elif one.state is IsolationState.HOLDS:
+            moments.append(now + HOLDING_EVERY)
     return min(moments, default=None)
 
 

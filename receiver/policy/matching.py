@@ -21,7 +21,7 @@ from receiver.policy.model import (
 )
 
 LOOK_UP = re.compile(r"\{\{\s*labels\.([a-zA-Z_][a-zA-Z0-9_]*)\s*\}\}")
-_DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 API_VERSIONS = {
     "Deployment": "apps/v1",
     "PersistentVolumeClaim": "v1",
@@ -135,7 +135,7 @@ def resolve_target(template: TargetTemplate, labels: Mapping[str, str]) -> Objec
         return name
     if not DNS_LABEL.fullmatch(namespace):
         return NotApplicable(f"{namespace[:80]!r} is not a valid namespace")
-    if not _DNS_SUBDOMAIN.fullmatch(name):
+    if not DNS_SUBDOMAIN.fullmatch(name):
         return NotApplicable(f"{name[:80]!r} is not a valid object name")
     if namespace not in template.namespaces:
         return NotApplicable(

@@ -251,7 +251,7 @@ def _isolating(
     approved = IsolationState.APPROVED in states and not lockdown.may_lift
     if (approved or _to_settle(incident, lockdown)) and Isolate not in looked:
         return Isolate()
-    if states & {IsolationState.DONE, IsolationState.TALKING} and CheckIsolation not in looked:
+    if states & STANDING and CheckIsolation not in looked:
         return CheckIsolation()
     return None
 

@@ -25,7 +25,7 @@ from receiver.policy.complaints import Problem, Severity, did_you_mean
 from receiver.policy.conditions import ANY, TEXTS, Checked
 from receiver.policy.document import Document, ListNode, Node, ScalarNode, value_of
 from receiver.policy.fields import Fields, as_written, each, identifier, name, report, table, text, word
-from receiver.policy.matching import API_VERSIONS, LOOK_UP
+from receiver.policy.matching import API_VERSIONS, DNS_SUBDOMAIN, LOOK_UP
 from receiver.policy.model import (
     CORROBORATING,
     OF_ANY_KIND,
@@ -457,7 +457,7 @@ def _security(draft: _Draft, spec: Fields) -> tuple[SecuritySign, ...]:
         isolate = _isolate(fields)
         found.append(SecuritySign(_sentence(fields, "sign", MAX_ITEM), condition, scope, isolate))
 
-    each(draft.document, spec.items("security"), "security", sign)
+    each(draft.document, spec.items("security", empty="leave it out"), "security", sign)
     return tuple(found)
 
 
@@ -470,10 +470,15 @@ def _isolate(sign: Fields) -> tuple[IsolationWish, ...]:
         act = fields.word("act", Act, Act.POD_QUARANTINE)
         pod, node = fields.text("pod") or "", fields.text("node") or ""
         for key, said in (("pod", pod), ("node", node)):
-            if (where := fields.node(key)) is not None and "{{" in LOOK_UP.sub("", said):
+            left = LOOK_UP.sub("x", said)
+            if (where := fields.node(key)) is None or not left:
+                continue
+            if "{{" in left:
                 fields.document.complain(
                     where, "only label look-ups are allowed here", "write {{ labels.name }}"
                 )
+            elif not DNS_SUBDOMAIN.fullmatch(left):
+                fields.document.complain(where, f"{key} is no name", "small letters, digits, - and . only")
         if act is Act.POD_QUARANTINE and node:
             fields.document.complain(fields.at, "pod.quarantine takes a pod, not a node", "write pod:")
         elif bool(pod) == bool(node):
@@ -482,7 +487,7 @@ def _isolate(sign: Fields) -> tuple[IsolationWish, ...]:
             )
         found.append(IsolationWish(act, pod, node))
 
-    each(sign.document, sign.items("isolate"), f"{sign.what}.isolate", wish)
+    each(sign.document, sign.items("isolate", empty="leave it out"), f"{sign.what}.isolate", wish)
     return tuple(found)
 
 

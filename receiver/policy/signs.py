@@ -11,6 +11,7 @@ from typing import Any, assert_never
 
 from receiver.domain import locks
 from receiver.domain.events import TurnedSecurity
+from receiver.domain.incidents import Incident
 from receiver.domain.plans import ObjectRef
 from receiver.policy.expressions import Truth, evaluate
 from receiver.policy.matching import Applicable, matches
@@ -33,6 +34,21 @@ def turned(
             if any(_there(sign, {**values.get(fits.policy.name, {}), "labels": dict(one)}) for one in mine):
                 return TurnedSecurity(sign.sign, _scopes(sign, fits, mine), f"policy {fits.policy.name}")
     return None
+
+
+def present(
+    applicable: Iterable[Applicable], values: Mapping[str, Mapping[str, Any]], incident: Incident
+) -> frozenset[str]:
+    """All signs that are there, in their words: of an incident that people turned before anybody looked."""
+    labels = [alert.labels for alert in incident.alerts.values() if alert.firing]
+    return frozenset(
+        sign.sign
+        for fits in applicable
+        for sign in fits.policy.security
+        for one in labels
+        if matches(fits.policy, one)
+        and _there(sign, {**values.get(fits.policy.name, {}), "labels": dict(one)})
+    )
 
 
 def asked_for(policy: Policy) -> frozenset[str]:

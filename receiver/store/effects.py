@@ -145,7 +145,7 @@ def note_outcome(
 def plan_number(plan_id: str) -> int:
     """The row of ``P-17``. Raises NotFound for anything else."""
     prefix, _, number = plan_id.partition("-")
-    if prefix.upper() != "P" or not number.isdigit() or len(number) > 15:
+    if prefix.upper() != "P" or not (number.isascii() and number.isdigit()) or len(number) > 15:
         raise NotFound(f"there is no plan {plan_id!r}; plans are named like P-17")
     return int(number)
 

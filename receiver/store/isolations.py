@@ -65,6 +65,6 @@ def keep(tx: Connection, isolation_id: str, plan: IsolationPlan) -> None:
 def number_of(isolation_id: str) -> int:
     """The row of ``S-17``. Raises NotFound for anything else."""
     prefix, _, number = isolation_id.partition("-")
-    if prefix.upper() != "S" or not number.isdigit() or len(number) > 15:
+    if prefix.upper() != "S" or not (number.isascii() and number.isdigit()) or len(number) > 15:
         raise NotFound(f"there is no isolation {isolation_id!r}; they are named like S-17")
     return int(number)

@@ -445,6 +445,6 @@ def _integer(request: web.Request, name: str, default: int) -> int:
     text = request.query.get(name, "")
     if not text:
         return default
-    if not text.isdigit() or len(text) > 15:
+    if not (text.isascii() and text.isdigit()) or len(text) > 15:
         raise web.HTTPBadRequest(reason=f"{name} must be a number")
     return int(text)

@@ -41,13 +41,13 @@ async def json_body(request: web.Request) -> Any:
             raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, len(body))
     try:
         return json.loads(body or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         raise web.HTTPBadRequest(reason="the body is not JSON") from None
 
 
 def incident_number(request: web.Request) -> int:
     """The incident that the path names. Raises NotFound."""
     text = request.match_info["id"]
-    if not text.isdigit() or len(text) > 15:
+    if not (text.isascii() and text.isdigit()) or len(text) > 15:
         raise NotFound(f"there is no incident {text!r}")
     return int(text)

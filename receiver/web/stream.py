@@ -21,7 +21,11 @@ async def events(request: web.Request) -> web.StreamResponse:
     """Tell every event from now on, or from ``Last-Event-ID``."""
     store = request.app[WORLD].store
     asked = request.headers.get("Last-Event-ID") or request.query.get("after") or ""
-    after = int(asked) if asked.isdigit() and len(asked) < 16 else await store.read(reading.newest_event)
+    after = (
+        int(asked)
+        if asked.isascii() and asked.isdigit() and len(asked) < 16
+        else await store.read(reading.newest_event)
+    )
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await response.prepare(request)
     silent = 0.0

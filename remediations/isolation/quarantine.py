@@ -100,7 +100,7 @@ class Quarantine:
         target = reference(pod, api_version="v1", kind="Pod")
         labels = pod["metadata"].get("labels") or {}
         mark = {QUARANTINE: str(incident_id)}
-        if QUARANTINE in labels and labels != mark:
+        if labels.get(QUARANTINE, mark[QUARANTINE]) != mark[QUARANTINE]:
             return NotApplicable(f"{target} is in quarantine for incident {labels[QUARANTINE][:20]} already")
         named = any(one["metadata"]["name"] == DENY_ALL for one in state["policies"])
         if named and not any(map(_is_ours, state["policies"])):
@@ -108,13 +108,16 @@ class Quarantine:
                 f"NetworkPolicy {wanted.namespace}/{DENY_ALL} is there and says something else; "
                 "rename it, or cut the pod off by hand"
             )
+        annotations = {**NOT_TO_BE_ENDED, **_kept(labels)}
+        known = pod["metadata"].get("annotations") or {}
+        relabel = Relabel(target, labels, mark, annotations, {name: known.get(name) for name in annotations})
         deny = ObjectRef("networking.k8s.io/v1", "NetworkPolicy", target.namespace, DENY_ALL)
         return IsolationPlan(
             incident_id=incident_id,
             wanted=wanted,
             version=SPEC.version,
             target=target,
-            steps=(Deny(deny), Relabel(target, labels, mark, {**NOT_TO_BE_ENDED, **_kept(labels)})),
+            steps=(Deny(deny), relabel),
             summary=f"cut {target} off from its Services and from the network; it goes on running",
             why="",
             notes=_notes(pod, state["policies"], mark),
@@ -132,7 +135,8 @@ class Quarantine:
             return NotApplicable(f"somebody changed the labels of {plan.target} since")
         if ours.before == ours.after:
             return NotApplicable(f"{plan.target} had the mark before; its labels are in {LABELS_BEFORE}")
-        return Relabel(plan.target, ours.after, ours.before, dict.fromkeys(ours.annotations))
+        before = {name: ours.annotations_before.get(name) for name in ours.annotations}
+        return Relabel(plan.target, ours.after, ours.before, before, ours.annotations)
 
     def traffic(self, plan: IsolationPlan) -> str | None:
         """What the kubelet counts as sent by the pod."""
@@ -150,11 +154,10 @@ class Quarantine:
             return Held(Hold.NOT_YET, f"somebody took NetworkPolicy {DENY_ALL} away or changed it")
         if state["slices"] is None:
             return Held(Hold.CANNOT_TELL, "whether a Service sends it anything cannot be read")
-        addresses = _addresses(pod)
         serving = sorted(
             one["metadata"]["name"]
             for one in state["slices"]
-            if any(addresses & set(each.get("addresses") or []) for each in one.get("endpoints") or [])
+            if any(_is_of(each, pod) for each in one.get("endpoints") or [])
         )
         if serving:
             return Held(Hold.NOT_YET, f"it is still among the endpoints of {_listed(serving)}")
@@ -164,7 +167,10 @@ class Quarantine:
             )
         if traffic > _SILENT_BELOW:
             return Held(Hold.NOT_YET, f"it still sends {traffic:.0f} bytes a second")
-        return Held(Hold.HOLDS, "no Service sends it anything, and it sends nothing")
+        return Held(
+            Hold.HOLDS,
+            f"no Service sends it anything, and it sends less than {_SILENT_BELOW:.0f} bytes a second",
+        )
 
 
 def _is_ours(policy: Mapping[str, Any]) -> bool:
@@ -189,8 +195,9 @@ def _notes(
             f"network policies add up: {_listed(opened)} still allows it something; "
             "whether it talks is looked at afterwards"
         )
-    if controller := _controller(pod):
-        notes.append(f"{controller} starts another pod of the same image in its place")
+    if pod["metadata"].get("deletionTimestamp"):
+        notes.append("somebody deleted it already: it ends within its grace period, whatever is done here")
+    notes += _replaced(pod)
     notes.append(
         "network policies hold only where the cluster's network enforces them, and connections that are open "
         "may live on"
@@ -211,9 +218,28 @@ def _opens(policy: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     return selected and bool(spec.get("ingress") or spec.get("egress"))
 
 
-def _controller(pod: Mapping[str, Any]) -> str:
+def _replaced(pod: Mapping[str, Any]) -> list[str]:
+    """What its workload does once it has let go of it."""
     owners = pod["metadata"].get("ownerReferences") or []
-    return next((f"{one['kind']} {one['name']}" for one in owners if one.get("controller")), "")
+    owner = next((one for one in owners if one.get("controller")), None)
+    if owner is None:
+        return []
+    named = f"{owner['kind']} {owner['name']}"
+    match owner["kind"]:
+        case "StatefulSet":
+            return [f"{named} cannot start another one while it is there: they would have one name"]
+        case "Node":
+            return ["it is a static pod, which its node's kubelet runs from a file: isolate the node as well"]
+        case _:
+            return [f"{named} starts another pod of the same image in its place"]
+
+
+def _is_of(endpoint: Mapping[str, Any], pod: Mapping[str, Any]) -> bool:
+    """Whether an endpoint is this pod; on a host's network many have one address."""
+    about = endpoint.get("targetRef") or {}
+    if about.get("uid"):
+        return bool(about["uid"] == pod["metadata"]["uid"])
+    return bool(_addresses(pod) & set(endpoint.get("addresses") or []))
 
 
 def _addresses(pod: Mapping[str, Any]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -84,7 +85,9 @@ def test_what_was_signed_is_read(desk: Desk) -> None:
 def test_it_is_read_anew_each_time(desk: Desk) -> None:
     assert isinstance(desk.read(), Standing)
     desk.file.write_text(TEXT.replace("pod.quarantine", "node.isolate"))
-    assert desk.read() == "the standing approval is refused: it was edited, or lena did not sign it"
+    assert desk.read() == (
+        "the standing approval is refused: it was edited, or none of those with a key signed it (lena)"
+    )
     desk.file.unlink()
     assert desk.read() == (
         "the standing approval is refused: standing.yaml cannot be read: No such file or directory"
@@ -97,32 +100,34 @@ def test_no_byte_of_it_may_differ(place: int, by: int) -> None:
     signature = sign(bytes(content), private(KEY))
     content[place] ^= by
     with pytest.raises(PermanentError):
-        checked(bytes(content), signature, lambda _: public(KEY))
+        checked(bytes(content), signature, {"lena": public(KEY)})
 
 
 def test_the_signature_of_another_key_counts_for_nothing(desk: Desk) -> None:
     signature_path(desk.file).write_bytes(sign(TEXT.encode(), private(OTHER)))
-    assert "lena did not sign it" in str(desk.read())
+    assert "none of those with a key signed it" in str(desk.read())
 
 
 def test_a_lead_who_has_no_key_signs_nothing(desk: Desk) -> None:
     text = TEXT.replace("lena", "mallory")
     desk.file.write_text(text)
     signature_path(desk.file).write_bytes(sign(text.encode(), private(KEY)))
-    assert "there is no key of mallory" in str(desk.read())
+    assert "it is by mallory, and lena signed it" in str(desk.read())
 
 
 def test_a_name_leads_to_no_other_folder(desk: Desk) -> None:
-    desk.file.write_text(TEXT.replace("by: lena", "by: ../keys/lena"))
+    text = TEXT.replace("by: lena", "by: ../keys/lena")
+    desk.file.write_text(text)
+    signature_path(desk.file).write_bytes(sign(text.encode(), private(KEY)))
     assert "spec.by" in str(desk.read())
 
 
 def test_without_a_signature_or_with_another_kind_of_key_it_is_refused(desk: Desk) -> None:
     rsa = generate_private_key(65537, 2048).public_key()
     (desk.keys / "lena.pem").write_bytes(rsa.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    assert "no Ed25519 key" in str(desk.read())
+    assert "none of those with a key signed it" in str(desk.read())
     (desk.keys / "lena.pem").write_text("nonsense")
-    assert "no PEM public key" in str(desk.read())
+    assert "none of those with a key signed it" in str(desk.read())
     signature_path(desk.file).unlink()
     assert "standing.yaml.sig cannot be read" in str(desk.read())
 
@@ -135,6 +140,8 @@ def test_without_a_signature_or_with_another_kind_of_key_it_is_refused(desk: Des
         ("namespace/shop", "Deployment/shop/api", "spec.scopes.0"),
         ("2026-11-01T09:00:00Z", "2026-11-01", "spec.signedAt"),
         ("2027-02-01", "2029-02-01", "more than 366 days"),
+        ("2027-02-01", "2027-13-41", "it is no YAML"),
+        ("kind: StandingApproval", "kind: " + "[" * 30_000, "it is no YAML"),
         ("  by: lena", "  by: lena\n  and: more", "spec.and"),
         ("kind: StandingApproval", "kind: [", "it is no YAML"),
         ("kind: StandingApproval", "kind: Policy", "kind"),
@@ -149,6 +156,18 @@ def test_what_says_something_else_is_refused_by_the_place(
     desk.file.write_text(text)
     signature_path(desk.file).write_bytes(sign(text.encode(), private(KEY)))
     assert why in str(desk.read())
+
+
+def test_what_nobody_signed_is_not_even_read_as_yaml(desk: Desk) -> None:
+    levels = [f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 26)]
+    desk.file.write_text("\n".join(["a0: &a0 {x: 1}", *levels]))
+    assert "none of those with a key signed it" in str(desk.read())
+
+
+def test_a_pipe_is_no_file_and_nobody_waits_for_it(desk: Desk) -> None:
+    desk.file.unlink()
+    os.mkfifo(desk.file)
+    assert "standing.yaml is no file" in str(desk.read())
 
 
 def test_a_signature_that_openssl_made_counts(desk: Desk, tmp_path: Path) -> None:

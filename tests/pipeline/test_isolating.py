@@ -101,7 +101,7 @@ async def test_a_pod_is_cut_off_once_a_security_lead_says_yes(store: Store) -> N
         (one,) = (await h.incident()).isolations
         assert (one.state, one.sentence) == (
             IsolationState.HOLDS,
-            "no Service sends it anything, and it sends nothing",
+            "no Service sends it anything, and it sends less than 50 bytes a second",
         )
         # Its workload let go of it and started another one; it still runs, as evidence.
         assert not pod_of(h, name)["metadata"].get("ownerReferences")
@@ -371,19 +371,71 @@ async def test_what_somebody_changed_since_stays_and_is_told(store: Store) -> No
         assert pod_of(h, name)["metadata"]["labels"]["mine"] == "now"
 
 
-async def test_anybody_who_responds_asks_for_more_and_a_lead_who_asks_has_said_yes(store: Store) -> None:
+async def test_anybody_who_responds_asks_for_more_and_a_lead_sees_it_before_the_yes(
+    store: Store,
+) -> None:
     async with mined(store) as h:
         name = await seen(h)
         with pytest.raises(NotAllowed):
             await isolate(h.world, 1, MALLORY, Wanted(Act.NODE_ISOLATE, node="node-0"), reason="x")
         await isolate(h.world, 1, CAROL, Wanted(Act.NODE_ISOLATE, node="node-0"), reason="its node")
         assert (await h.incident()).isolations[1].state is IsolationState.ASKED
+        wanted = Wanted(Act.POD_QUARANTINE, NAMESPACE, name)
         with pytest.raises(Conflict, match="S-1 does that already"):
-            await isolate(h.world, 1, LEAD, Wanted(Act.POD_QUARANTINE, NAMESPACE, name), reason="x")
+            await isolate(h.world, 1, LEAD, wanted, reason="x")
+        # Whoever may not read it learns neither what is isolated nor which pods there are.
+        for about in (wanted, Wanted(Act.POD_QUARANTINE, "kube-system", "none")):
+            with pytest.raises(Conflict, match="those with the right see why"):
+                await isolate(h.world, 1, CAROL, about, reason="x")
         await deny_isolation(h.world, "S-1", LEAD, reason="once more by hand")
-        await isolate(h.world, 1, LEAD, Wanted(Act.POD_QUARANTINE, NAMESPACE, name), reason="cut it off")
+        await isolate(h.world, 1, LEAD, wanted, reason="cut it off")
+        await h.work()
+        assert h.demo.real_writes == 0
+        await approve_isolation(h.world, "S-3", LEAD, digest=None, reason="")
         await h.work()
         assert pod_of(h, name)["metadata"]["labels"] == {QUARANTINE: "1"}
+
+
+async def test_a_pod_that_a_later_alert_names_is_asked_for_as_well(store: Store) -> None:
+    async with mined(store) as h:
+        first, second = sorted(
+            str(pod["metadata"]["name"]) for pod in h.demo.api.find("pods", NAMESPACE, f"app={APP}")
+        )[:2]
+        await seen(h, first)
+        await h.pass_time(timedelta(minutes=1))
+        await seen(h, second)
+        assert [one.target.name for one in (await h.incident()).isolations] == [first, second]
+
+
+async def test_what_people_turn_before_anybody_looked_is_isolated_by_its_sign_as_well(store: Store) -> None:
+    async with mined(store) as h:
+        name = pod_name(h)
+        found = alert(starts_at=h.clock.now(), with_labels=labels(rule="miner", pod=name))
+        await h.deliver(notification(found))
+        await people.secure(h.world, 1, CAROL, reason="a pod sends too much")
+        await h.work()
+        assert [one.target.name for one in (await h.incident()).isolations] == [name]
+
+
+@pytest.mark.parametrize(
+    ("others", "sentence"),
+    [
+        ({"labels": {QUARANTINE: None, "app": APP}}, "somebody took the mark off"),
+        ({"labels": {"app": APP}}, "it is still among the endpoints of greenlang-api"),
+    ],
+)
+async def test_what_holds_is_looked_at_again_and_told_once_it_does_not(
+    store: Store, others: dict[str, Any], sentence: str
+) -> None:
+    async with mined(store, standing=standing()) as h:
+        name = await seen(h)
+        await h.pass_time(timedelta(minutes=3))
+        assert (await h.incident()).isolations[0].state is IsolationState.HOLDS
+        h.demo.api.change("pods", NAMESPACE, name, {"metadata": others})
+        await h.pass_time(timedelta(minutes=2))
+        (one,) = (await h.incident()).isolations
+        assert one.state is IsolationState.TALKING and sentence in one.sentence
+        assert any(sentence in reason for reason in (await h.incident()).escalated)
 
 
 async def test_nothing_is_isolated_where_no_security_incident_is(store: Store) -> None:
@@ -645,6 +697,8 @@ async def test_a_node_that_two_incidents_isolate_is_given_back_by_neither_alone(
         )
         node = node_of(h, name)["metadata"]["name"]
         await isolate(h.world, second.id, LEAD, Wanted(Act.NODE_ISOLATE, node=node), reason="its node")
+        await h.work()
+        await approve_isolation(h.world, "S-2", LEAD, digest=None, reason="")
         await h.work()
         await released(h)
         await h.work()

@@ -37,6 +37,33 @@ ERRORS: dict[str, tuple[str, str, str]] = {
         "⟦metadata⟧: {owner: sre}",
         'field "name" is missing in metadata',
     ),
+    # what is isolated
+    "no way to isolate of that name": (
+        "  propose:",
+        "  security: [{sign: a miner, isolate: [{act: ⟦pod.delete⟧, pod: x}]}]\n  propose:",
+        "security[0].isolate[0].act",
+    ),
+    "nothing to isolate": (
+        "  propose:",
+        "  security: [{sign: a miner, isolate: [⟦{act: pod.quarantine}]}]\n  propose:",
+        "pod.quarantine needs one pod",
+    ),
+    "a node to cut off": (
+        "  propose:",
+        "  security: [{sign: a miner, isolate: [⟦{act: pod.quarantine, node: x}]}]\n  propose:",
+        "pod.quarantine takes a pod, not a node",
+    ),
+    "more than a look-up in what is isolated": (
+        "  propose:",
+        '  security: [{sign: m, isolate: [{act: node.isolate, node: ⟦"{{ labels.a | b }}"⟧}]}]\n  propose:',
+        "only label look-ups are allowed here",
+    ),
+    "a path in what is isolated": (
+        "  propose:",
+        '  security: [{sign: m, isolate: [{act: node.isolate, node: ⟦"{{ labels.pod }}/x"⟧}]}]\n  propose:',
+        "node is no name",
+    ),
+    "no signs": ("  propose:", "  security: ⟦[]⟧\n  propose:", "security is empty"),
     # candidates
     "a candidate that goes further than its policy": (
         "why: it began",
