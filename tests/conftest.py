@@ -54,6 +54,8 @@ _ON_ONE_STORE = {
         "test_one_cause",
         "test_owing",
         "test_proposing",
+        "test_reconciliation",
+        "test_reloading",
         "test_severity",
         "test_sizes",
         "test_telling",

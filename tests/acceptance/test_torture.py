@@ -308,7 +308,7 @@ def sqlite_in(folder: Path) -> str:
     return f"sqlite:///{folder / 'stanch.sqlite3'}"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of a fresh store of either kind; the service prepares it."""
     if request.param == "sqlite":

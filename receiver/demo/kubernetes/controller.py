@@ -107,7 +107,12 @@ class Controller:
         raise RuntimeError(f"the world does not come to rest at {now}")
 
     def _collect_garbage(self) -> None:
-        pairs = ((REPLICASETS, DEPLOYMENTS), (PODS, REPLICASETS), (HPAS, SCALED_OBJECTS))
+        pairs = (
+            (REPLICASETS, DEPLOYMENTS),
+            (PODS, REPLICASETS),
+            (HPAS, SCALED_OBJECTS),
+            (PVCS, CNPG_CLUSTERS),
+        )
         for resource, owners in pairs:
             alive = {owner["metadata"]["uid"] for owner in self._store.objects(owners)}
             for obj in self._store.objects(resource):

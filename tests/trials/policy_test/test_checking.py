@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from receiver.domain.incidents import Lockdown
+from receiver.domain.isolation import Act, Isolating, IsolationState
+from receiver.domain.plans import ObjectRef
 from receiver.trials.policy_test.checking import QUESTIONS, mismatches
 from receiver.trials.policy_test.expecting import KEYS, ONLY_WHERE
 from receiver.trials.policy_test.model import Expectation
@@ -51,6 +53,7 @@ ROWS: dict[str, tuple[str, str, str]] = {
     "executedCount": ("1", "2", "1"),
     "undone": ("[deployment.rollback]", "[]", "[deployment.rollback]"),
     "security": ("a miner runs in it", "strange logins", "a miner runs in it: namespace/greenlang"),
+    "isolates": ("cut Pod api-1 off", "cut Pod api-2 off", "cut Pod api-1 off: awaiting-approval"),
     "paged": ("true", "false", "P-1 waits for oncall"),
     "told": ("[waits for oncall, no remediation applies]", "resolved by", "P-1 waits for oncall"),
 }
@@ -66,7 +69,20 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     seen = result.played.seen
     # Nothing else could be so of an incident that was locked from the beginning.
     lockdown = Lockdown("a miner runs in it", ("namespace/greenlang",), datetime(2026, 3, 2, tzinfo=UTC))
-    locked = tuple(replace(one, incident=replace(one.incident, lockdown=lockdown)) for one in seen.incidents)
+    target = ObjectRef("v1", "Pod", "greenlang", "api-1")
+    asked = Isolating(
+        "S-1",
+        Act.POD_QUARANTINE,
+        target,
+        "0" * 64,
+        IsolationState.ASKED,
+        lockdown.since,
+        summary="cut Pod api-1 off",
+    )
+    locked = tuple(
+        replace(one, incident=replace(one.incident, lockdown=lockdown, isolations=(asked,)))
+        for one in seen.incidents
+    )
     return replace(seen, incidents=locked)
 
 
