@@ -18,6 +18,7 @@ from receiver.cli.options import (
     Url,
     examples,
 )
+from receiver.cli.telling import tell
 from receiver.domain.severity import Severity
 
 if TYPE_CHECKING:
@@ -244,8 +245,11 @@ def isolate(
     if output is Output.JSON:
         return screen.print_json(found)
     asked = [one for one in found.get("isolations") or [] if one.get("state") == "awaiting-approval"]
-    number = asked[-1].get("id") if asked else "what was asked for"
-    screen.out().print(screen.plain(f"{number} waits for a security lead: stanch approve {number}"))
+    # Whoever may not read it is not told its number.
+    told = "it waits for a security lead"
+    if asked:
+        told = f"{asked[-1].get('id')} waits for a security lead: stanch approve {asked[-1].get('id')}"
+    screen.out().print(screen.plain(told))
     return None
 
 
@@ -321,15 +325,7 @@ def watch(
 
 
 def _tell(incident: int, what: str, reason: str | None, told: str, call: Call, **more: object) -> None:
-    from receiver.cli.client import connect
-    from receiver.terminal import screen
-
-    body = {**more} if reason is None else {"reason": reason, **more}
-    found = connect(call.url, call.token_file).post(f"/incidents/{incident}/{what}", body)
-    if call.output is Output.JSON:
-        return screen.print_json(found)
-    screen.out().print(screen.plain(told))
-    return None
+    tell(incident, what, {**more} if reason is None else {"reason": reason, **more}, told, call)
 
 
 def _plan(progress: object) -> Text:

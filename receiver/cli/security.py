@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from receiver.cli.options import DEFAULT_URL, As, IncidentId, Output, Reason, TokenFile, Url, examples
+from receiver.cli.options import DEFAULT_URL, As, Call, IncidentId, Output, Reason, TokenFile, Url, examples
+from receiver.cli.telling import tell
 from receiver.domain.security import Attestation
 
 app = typer.Typer(
@@ -61,7 +62,7 @@ def aware(
         raise typer.BadParameter(f"{since!r} is no time like 2026-03-01T02:10:00Z") from error
     at = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).isoformat()
     body = {"since": at, "reason": reason}
-    _tell(incident, "awareness", body, f"the 72 hours count from {at}", url, token_file, output)
+    tell(incident, "awareness", body, f"the 72 hours count from {at}", Call(url, token_file, output))
 
 
 @app.command(
@@ -80,7 +81,7 @@ def authority(
 ) -> None:
     """Say that the authority was told, or that it need not be; the clock ends."""
     told = "the authority was told" if filed else "the authority need not be told"
-    _tell(incident, "authority", {"filed": filed, "reason": reason}, told, url, token_file, output)
+    tell(incident, "authority", {"filed": filed, "reason": reason}, told, Call(url, token_file, output))
 
 
 @app.command(
@@ -105,7 +106,7 @@ def assess(
     if not answers:
         raise typer.BadParameter("answer at least one of --data, --systems, --entry and --inside")
     told = f"answered: {', '.join(answers)}"
-    _tell(incident, "assess", {"answers": answers}, told, url, token_file, output)
+    tell(incident, "assess", {"answers": answers}, told, Call(url, token_file, output))
 
 
 @app.command(
@@ -129,7 +130,7 @@ def renewed(
     """Show that credentials are new; nothing is rotated by itself."""
     body = {"credentials": credentials or [], "owner": owner, "proof": proof}
     told = f"new: {', '.join(credentials) if credentials else 'all that were left'}"
-    _tell(incident, "renewed", body, told, url, token_file, output)
+    tell(incident, "renewed", body, told, Call(url, token_file, output))
 
 
 @app.command(
@@ -149,17 +150,4 @@ def attest(
     """Stand up by name for what must be so before it is closed."""
     told = f"you stand up for: {', '.join(what)}"
     body = {"what": [one.value for one in what], "proof": proof}
-    _tell(incident, "attest", body, told, url, token_file, output)
-
-
-def _tell(
-    incident: int, what: str, body: dict[str, Any], told: str, url: str, token_file: Any, output: Output
-) -> None:
-    from receiver.cli.client import connect
-    from receiver.terminal import screen
-
-    found = connect(url, token_file).post(f"/incidents/{incident}/{what}", body)
-    if output is Output.JSON:
-        return screen.print_json(found)
-    screen.out().print(screen.plain(told))
-    return None
+    tell(incident, "attest", body, told, Call(url, token_file, output))

@@ -11,7 +11,7 @@ import asyncio
 import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, assert_never
 
 import structlog
 from sqlalchemy import Connection
@@ -155,7 +155,7 @@ async def _forward(world: World, claim: Claim, one: Isolating) -> Result:
         # In this order: what lands in between is seen as done, and never kept as what was there before it.
         current = await world.cluster.get(step.target)
     except (TemporaryError, PermanentError) as error:
-        return _later(world, claim, one, str(error))
+        return _later(claim, one, str(error))
     if (how := _is_done(step, current)) is not None:
         return Result((_done(one, plan, how),))
     if isinstance(fresh, NotApplicable):
@@ -185,7 +185,7 @@ async def _back(world: World, claim: Claim, one: Isolating) -> Result:
         step = isolation.lift(plan, await isolation.observe(plan.wanted))
         current = await world.cluster.get(plan.target)
     except (TemporaryError, PermanentError) as error:
-        return _later(world, claim, one, str(error))
+        return _later(claim, one, str(error))
     if one.state is IsolationState.LIFTING and not _stands(plan, current):
         return Result((ev.IsolationStepDone(one.id, one.step, True, "found", lifting=True),))
     if isinstance(step, NotApplicable):
@@ -218,6 +218,8 @@ def _stands(plan: IsolationPlan, current: Mapping[str, Any] | None) -> bool:
             return taints[-1]["key"] in {one.get("key") for one in current["spec"].get("taints") or []}
         case Deny():
             return True
+        case _:
+            assert_never(plan.steps[-1])
 
 
 async def _carry_out(
@@ -235,7 +237,7 @@ async def _carry_out(
         lambda tx: _begin(tx, world, claim, approved, one, intent=intent, lifting=lifting)
     )
     if opened is not None:
-        return _later(world, claim, one, opened)
+        return _later(claim, one, opened)
     if not claim.may_send():
         raise Fenced(f"incident {claim.incident.id}: too little is left of the lease to send")
     log.info(
@@ -247,7 +249,7 @@ async def _carry_out(
     )
     claim.counters.writes["isolating"] += 1
     answer = await world.isolator.carry_out(step, current, intent=intent)
-    return await asyncio.shield(_note(world, claim, approved.plan, step, one, answer, lifting=lifting))
+    return await asyncio.shield(_note(claim, approved.plan, step, one, answer, lifting=lifting))
 
 
 def _begin(
@@ -283,7 +285,6 @@ def _begin(
 
 
 async def _note(
-    world: World,
     claim: Claim,
     plan: IsolationPlan,
     step: IsolationStep,
@@ -298,10 +299,10 @@ async def _note(
         case Applied():
             return Result((_done(one, plan, "answered"),))
         case Unanswered(sentence=sentence):
-            return _later(world, claim, one, sentence)
+            return _later(claim, one, sentence)
         case Rejected() if answer.status in (409, 429):
             # Somebody else wrote in between, or it is there already: look, and go on from there.
-            return _later(world, claim, one, answer.sentence)
+            return _later(claim, one, answer.sentence)
         case Rejected() if lifting:
             return _stays(one, answer.sentence)
         case Rejected():
@@ -325,7 +326,6 @@ async def check_step(world: World, claim: Claim) -> Result:
         else:
             held = isolation.judge(plan, state, await _traffic(world, isolation.traffic(plan), now))
         if one.state is IsolationState.HOLDS:
-            soonest = min(soonest, now + rules.HOLDING_EVERY)
             if held.hold is Hold.NOT_YET:
                 events += _leaks(one, held)
         elif held.hold is Hold.HOLDS:
@@ -368,6 +368,8 @@ def _is_done(step: IsolationStep, current: Mapping[str, Any] | None) -> str | No
             wanted = step.taints[-1]
             is_there = any(all(one.get(key) == value for key, value in wanted.items()) for one in there)
             return "found" if same and current["spec"].get("unschedulable") and is_there else None
+        case _:
+            assert_never(step)
 
 
 def _done(one: Isolating, plan: IsolationPlan, how: str) -> ev.IsolationStepDone:
@@ -383,7 +385,8 @@ def _stays(one: Isolating, reason: str) -> Result:
     return Result((ev.IsolationStays(one.id, reason), ev.Escalated(f"{one.id} stays: {reason}")))
 
 
-def _later(world: World, claim: Claim, one: Isolating, why: str) -> Result:
+def _later(claim: Claim, one: Isolating, why: str) -> Result:
+    """Nothing came of it now; when it is tried again, the step says for all of them."""
     log.warning(
         "an isolation waits",
         event_code="isolation_waits",
@@ -391,7 +394,7 @@ def _later(world: World, claim: Claim, one: Isolating, why: str) -> Result:
         isolation=one.id,
         why=why,
     )
-    return Result((), again_at=world.clock.now() + TRY_AGAIN)
+    return Result()
 
 
 async def _stored(world: World, one: Isolating) -> IsolationPlan:

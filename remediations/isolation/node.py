@@ -120,7 +120,7 @@ class IsolateNode:
             return Held(Hold.CANNOT_TELL, f"{plan.target} is gone, and nothing of ours ended it")
         if not node["spec"].get("unschedulable"):
             return Held(Hold.NOT_YET, f"somebody uncordoned {plan.target}")
-        if not any((one.get("key"), one.get("effect")) == _named(TAINT) for one in _taints(node)):
+        if _without_ours(_taints(node)) == _taints(node):
             return Held(Hold.NOT_YET, f"somebody took the taint off {plan.target}")
         return Held(Hold.HOLDS, f"{plan.target} takes no new pods; what runs on it goes on")
 
