@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -64,6 +64,9 @@ class Parameters(BaseModel):
     """What a policy may write below ``with``: checked when it loads, documented from the fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    # Those that the policy alone says: no label of an alert is looked up in them.
+    fixed: ClassVar[frozenset[str]] = frozenset()
 
 
 @dataclass(frozen=True)

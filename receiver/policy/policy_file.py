@@ -625,7 +625,11 @@ def _parameters(draft: _Draft, fields: Fields, known: Spec | None) -> Mapping[st
                 node, "this looks like a secret", "refer to a Secret by name", severity=Severity.WARNING
             )
     # What stands in the labels is checked when they are there.
-    sample = {name: LOOK_UP.sub("x", each) if isinstance(each, str) else each for name, each in found.items()}
+    fixed = frozenset() if known is None else known.parameters.fixed
+    sample = {
+        name: LOOK_UP.sub("x", each) if isinstance(each, str) and name not in fixed else each
+        for name, each in found.items()
+    }
     for problem in () if known is None else wrong_parameters(known, sample):
         nowhere = fields.key("with") if "with" in fields else fields.at
         named, valued = places.get(problem.name, (nowhere, nowhere))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -36,8 +36,10 @@ from receiver.domain.workloads import deployment_reference, reference, rolled_ou
 class Parameters(plans.Parameters):
     """What a policy may say below ``with``."""
 
+    # What an alert says never chooses who is asked.
+    fixed: ClassVar[frozenset[str]] = frozenset({"endpoint"})
+
     endpoint: str = Field(
-        # A name and no template: what an alert says never chooses who is asked.
         pattern=f"^{DNS_LABEL.pattern}$",
         description="Which endpoint of kind `warmUp`, by its name in the endpoints file.",
     )

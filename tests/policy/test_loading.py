@@ -37,6 +37,12 @@ ERRORS: dict[str, tuple[str, str, str]] = {
         "⟦metadata⟧: {owner: sre}",
         'field "name" is missing in metadata',
     ),
+    "an alert that would choose who is asked": (
+        "      with: {to: known-good}",
+        "      with: {to: known-good}\n    - remediation: http.warm-up\n      why: pods are cold\n"
+        '      with: {endpoint: ⟦"{{ labels.host }}"⟧}',
+        "http.warm-up: endpoint",
+    ),
     # what is isolated
     "no way to isolate of that name": (
         "  propose:",
