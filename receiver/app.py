@@ -60,6 +60,7 @@ from receiver.web.authentication import (
     TokenFile,
     sender_credentials,
 )
+from receiver.web.cluster_access import ClusterAccess
 from receiver.web.cluster_identities import ClusterIdentities
 from receiver.web.keys import COUNTERS, HEALTH, INTAKE, LIMITS, PEOPLE, SENDERS, WORLD, Health, Limits
 from receiver.web.routes import ROUTES
@@ -206,6 +207,8 @@ async def serving(
             isolations=isolations.build(door),
             isolator=Isolator(isolating.writing),
             standing=_standing(settings),
+            # As ourselves: neither the reader nor the executor asks about people.
+            access=ClusterAccess(Wire(door.wire.api)),
         )
         worker = Worker(world, counters)
         duties = Duties(

@@ -47,6 +47,7 @@ _ON_ONE_STORE = {
     "pipeline": {
         "test_automatic",
         "test_diagnosing",
+        "test_entitling",
         "test_evidence",
         "test_expiring",
         "test_handing_over",
@@ -62,6 +63,7 @@ _ON_ONE_STORE = {
     },
     "probes": None,
     "remediations": None,
+    "web": {"test_rights"},
 }
 
 

@@ -80,6 +80,9 @@ def approve(
         screen.state(answered.get("state"))
     )
     screen.out().print(told)
+    if waived := answered.get("waived"):
+        listed = ", ".join(str(one) for one in waived)
+        screen.out().print(screen.plain(f"You could not do it by hand: {listed}; the policy lets that pass"))
     return None
 
 

@@ -35,6 +35,10 @@ class Conflict(StanchError):
     """What was asked does not fit the present state; the message says what to do instead (409)."""
 
 
+class AnotherPlan(Conflict):
+    """What was approved is not the plan that there is (409)."""
+
+
 class NotFound(StanchError):
     """There is nothing of that name (404)."""
 

@@ -444,13 +444,31 @@ class ApprovalSuspended:
 
 @dataclass(frozen=True)
 class ApprovalGiven:
-    """One person said yes to this digest; more may be needed."""
+    """One person said yes to this digest; more may be needed.
+
+    ``known_by`` says who they are, ``right`` is what the cluster allowed them by, ``waived`` what they could
+    not do by hand themselves.
+    """
 
     plan_id: str
     digest: str
     by: str
     reason: str
+    known_by: str = ""
+    right: str = ""
+    waived: tuple[str, ...] = ()
     event: Literal["ApprovalGiven"] = "ApprovalGiven"
+
+
+@dataclass(frozen=True)
+class AnswerRefused:
+    """Somebody said yes or no to a plan and may not, or meant another one; nothing follows from it."""
+
+    plan_id: str
+    by: str
+    known_by: str
+    why: str
+    event: Literal["AnswerRefused"] = "AnswerRefused"
 
 
 @dataclass(frozen=True)
@@ -778,6 +796,7 @@ PlanEvent = (
     | ApprovalRequested
     | ApprovalSuspended
     | ApprovalGiven
+    | AnswerRefused
     | Approved
     | Denied
     | ApprovalExpired

@@ -416,6 +416,8 @@ def _progress(plan: PlanProgress, event: ev.PlanEvent, at: datetime) -> PlanProg
             )
         case ev.ApprovalSuspended():
             return replace(plan, state=PlanState.SUSPENDED, expires_at=None)
+        case ev.AnswerRefused():
+            return plan
         case ev.ApprovalGiven():
             return replace(plan, approvals=(*plan.approvals, event.by))
         case ev.Approved():

@@ -324,7 +324,8 @@ class Undo:
 class ApprovalRule:
     """Who may approve and how many; ``groups`` empty means nobody can.
 
-    ``in_turn`` is the order in which they are asked, the groups of one approver together.
+    ``in_turn`` is the order in which they are asked, the groups of one approver together. With
+    ``own_rights`` whoever approves must be allowed by the cluster to make the change by hand.
     """
 
     groups: tuple[str, ...]
@@ -334,14 +335,16 @@ class ApprovalRule:
     expires: timedelta = timedelta(minutes=15)
     execute_within: timedelta = timedelta(minutes=5)
     in_turn: tuple[tuple[str, ...], ...] = ()
+    own_rights: bool = False
 
     def digested(self) -> dict[str, Any]:
-        """The same as plain JSON."""
+        """The same as plain JSON; what plans of older releases lack is left out where it says nothing."""
         return {
             "groups": sorted(self.groups),
             "count": self.count,
             "not_requester": self.not_requester,
             "reason_required": self.reason_required,
+            **({"own_rights": True} if self.own_rights else {}),
         }
 
 

@@ -15,9 +15,11 @@ from receiver.domain.errors import Conflict, NotAllowed, NotFound
 from receiver.domain.incidents import Incident
 from receiver.domain.isolation import STANDING, Isolating, IsolationState, Wanted
 from receiver.domain.plans import NotApplicable
+from receiver.pipeline.entitling import must
 from receiver.pipeline.isolating import plan_of
 from receiver.pipeline.people import (
     RESPONDERS,
+    responds,
     security_deputies,
     security_leads,
     security_readers,
@@ -26,6 +28,7 @@ from receiver.pipeline.recording import record
 from receiver.pipeline.world import World
 from receiver.policy import isolating as rules
 from receiver.policy.approval import Identity
+from receiver.policy.rights import Verb
 from receiver.store import isolations, timeline
 from receiver.store.engine import pass_gate
 from receiver.store.timeline import Locked
@@ -42,7 +45,8 @@ async def isolate(world: World, incident_id: int, who: Identity, wanted: Wanted,
     """
     if not reason.strip():
         raise Conflict("isolating needs a reason")
-    if not (RESPONDERS | security_readers(world)) & set(who.groups):
+    await must(world, who, Verb.RESPOND)
+    if not responds(who, RESPONDERS | security_readers(world)):
         raise NotAllowed(f"{who.name} may not ask for an isolation")
     reads = bool(security_readers(world) & set(who.groups))
     await world.store.read(lambda tx: _must_be_locked(timeline.load(tx, incident_id)))
@@ -69,6 +73,7 @@ async def approve_isolation(
     world: World, isolation_id: str, who: Identity, *, digest: str | None, reason: str
 ) -> Incident:
     """A yes to exactly this isolation; ``digest`` None means the one that is shown now."""
+    await must(world, who, Verb.APPROVE_SECURITY)
 
     def answer(one: Isolating) -> ev.Event:
         if one.state is not IsolationState.ASKED:
@@ -91,6 +96,7 @@ async def deny_isolation(world: World, isolation_id: str, who: Identity, *, reas
     """A no; it wins until the write was sent."""
     if not reason.strip():
         raise Conflict("a denial needs a reason")
+    await must(world, who, Verb.DENY)
 
     def answer(one: Isolating) -> ev.Event:
         if not (security_leads(world) | security_deputies(world)) & set(who.groups):

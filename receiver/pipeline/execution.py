@@ -27,6 +27,7 @@ from receiver.domain.incidents import Incident
 from receiver.domain.plans import NotApplicable, Objection, PatchStep, Plan, Receipt, Step, told_version
 from receiver.pipeline import doors
 from receiver.pipeline.claim import Claim
+from receiver.pipeline.entitling import no_longer
 from receiver.pipeline.facts import Gathered, gather
 from receiver.pipeline.measuring import before_acting, measure, points_of
 from receiver.pipeline.proposal import ask, rebuild
@@ -82,6 +83,13 @@ async def execute_step(world: World, claim: Claim, plan: Plan) -> Result:
             return await _perhaps_already_so(world, incident, plan, again.reason)
         if again.digest != plan.digest:
             return Result((ev.PlanVoided(approved.plan_id, "the target changed since it was approved"),))
+    try:
+        withdrawn = await no_longer(world, progress.plan_id, plan, round_=progress.round)
+    except (TemporaryError, PermanentError) as error:
+        return _refuse(world, incident, (f"G11 blind: {error}",))
+    if withdrawn:
+        # Their yes counted on a right that is gone; whoever has it now is asked.
+        return Result((ev.PlanVoided(approved.plan_id, f"an approval no longer holds: {withdrawn[0]}"),))
     return await _carry_out(world, claim, approved, plan.steps[progress.step], kind="execute")
 
 

@@ -14,10 +14,12 @@ from receiver.domain import events as ev
 from receiver.domain.errors import Conflict, NotAllowed
 from receiver.domain.incidents import Incident
 from receiver.domain.security import Attestation, Question, SecurityRecord
+from receiver.pipeline.entitling import must
 from receiver.pipeline.people import security_leads, security_readers
 from receiver.pipeline.recording import record
 from receiver.pipeline.world import World
 from receiver.policy.approval import Identity
+from receiver.policy.rights import Verb
 from receiver.store import timeline
 from receiver.store.engine import pass_gate
 
@@ -115,6 +117,8 @@ def _must_lead(world: World, who: Identity) -> None:
 
 
 async def _say(world: World, incident_id: int, who: Identity, events: Owed) -> Incident:
+    await must(world, who, Verb.RESPOND)
+
     def body(tx: Connection) -> Incident:
         pass_gate(tx)
         held = timeline.lock(tx, incident_id)

@@ -9,30 +9,37 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import structlog
 from sqlalchemy import Connection
 
 from receiver.clients.cluster import marker_of
 from receiver.domain import events as ev
-from receiver.domain.errors import Conflict, NotAllowed, Unavailable
+from receiver.domain.errors import AnotherPlan, Conflict, NotAllowed, Unavailable
 from receiver.domain.incidents import IN_FLIGHT, Incident, PlanProgress, PlanState
 from receiver.domain.locks import widest
 from receiver.domain.plans import Receipt
 from receiver.domain.severity import Severity
+from receiver.pipeline.entitling import Entitled, must, must_approve, must_have
 from receiver.pipeline.recording import record
 from receiver.pipeline.world import World
-from receiver.policy.approval import Answer, Identity, approve, may_approve
+from receiver.policy.approval import Answer, Identity, KnownBy, approve, may_approve
+from receiver.policy.rights import Verb, to_deny
 from receiver.store import claims, effects, switches, timeline
-from receiver.store.effects import StoredPlan
+from receiver.store.effects import StoredPlan, Vote
 from receiver.store.engine import pass_gate
 from receiver.store.timeline import Locked
+
+log = structlog.get_logger(__name__)
 
 # Who may do what beside approving, where a plan's own rule does not say it.
 RESPONDERS = frozenset({"oncall", "sre", "sre-lead", "incident-commander"})
 # The names in Approvers files of who leads security incidents, and of who does where no lead answers.
 SECURITY_LEAD = "security-lead"
 SECURITY_DEPUTY = "security-deputy"
+# How many refused answers one incident's timeline keeps; the log has them all.
+MOST_REFUSALS = 20
 
 
 @dataclass(frozen=True)
@@ -44,24 +51,71 @@ class Answered:
     state: str
     approvals: int
     needed: int
+    # What the approver could not do by hand, and the policy lets pass.
+    waived: tuple[str, ...] = ()
 
 
 async def approve_plan(
     world: World, plan_id: str, who: Identity, *, digest: str | None, reason: str
 ) -> Answered:
     """One person's yes to exactly this plan. ``digest`` None means the one that is shown now."""
-    return await world.store.write(_answering(world, plan_id, who, digest, reason, "approve"))
+    stored = await world.store.read(lambda tx: effects.load_plan(tx, plan_id))
+    try:
+        entitled = await must_approve(world, who, stored.plan)
+        return await world.store.write(
+            _answering(world, stored.plan_id, who, digest, reason, "approve", entitled)
+        )
+    except (NotAllowed, AnotherPlan) as refusal:
+        await _note_refusal(world, stored, who, str(refusal))
+        raise
 
 
 async def deny_plan(world: World, plan_id: str, who: Identity, *, reason: str) -> Answered:
     """One person's no; it wins until the execution has begun."""
     if not reason.strip():
         raise Conflict("a denial needs a reason")
-    return await world.store.write(_answering(world, plan_id, who, None, reason, "deny"))
+    stored = await world.store.read(lambda tx: effects.load_plan(tx, plan_id))
+    try:
+        await must_have(world, who, to_deny(stored.plan))
+        return await world.store.write(
+            _answering(world, stored.plan_id, who, None, reason, "deny", Entitled())
+        )
+    except NotAllowed as refusal:
+        await _note_refusal(world, stored, who, str(refusal))
+        raise
+
+
+async def _note_refusal(world: World, stored: StoredPlan, who: Identity, why: str) -> None:
+    """Write down who tried; a store that is away takes nothing from the answer."""
+    log.warning(
+        "an answer was refused",
+        event_code="answer_refused",
+        plan=stored.plan_id,
+        by=who.name,
+        known_by=who.known_by.value,
+        why=why,
+    )
+
+    def body(tx: Connection) -> None:
+        held = timeline.lock(tx, stored.plan.incident_id)
+        if timeline.count_of(tx, held.incident.id, "AnswerRefused") < MOST_REFUSALS:
+            event = ev.AnswerRefused(stored.plan_id, who.name, who.known_by.value, why)
+            record(world, tx, held, (event,), actor=who.name, due_at=world.clock.now())
+
+    try:
+        await world.store.write(body)
+    except Unavailable:
+        return
 
 
 def _answering(
-    world: World, plan_id: str, who: Identity, digest: str | None, reason: str, decision: str
+    world: World,
+    plan_id: str,
+    who: Identity,
+    digest: str | None,
+    reason: str,
+    decision: str,
+    entitled: Entitled,
 ) -> Callable[[Connection], Answered]:
     def body(tx: Connection) -> Answered:
         pass_gate(tx)
@@ -89,7 +143,7 @@ def _answering(
             )
         wanted = stored.plan.digest
         if digest is not None and digest != wanted:
-            raise Conflict(
+            raise AnotherPlan(
                 f"{stored.plan_id} is another plan now ({wanted[:12]}); look at it and approve that one"
             )
         if (refusal := may_approve(stored.plan.approval, who, stored.plan, reason=reason)) is not None:
@@ -101,23 +155,28 @@ def _answering(
             stored.plan_id,
             round_=progress.round,
             digest=wanted,
-            subject=who.name,
-            groups=who.groups,
-            decision="approve",
-            reason=reason,
-            at=now,
+            vote=Vote(who.name, who.groups, "approve", reason, now, who.known_by.value, who.uid),
         )
         answers = [
-            Answer(vote.subject, vote.groups, vote.decision)
+            Answer(vote.subject, vote.groups, vote.decision, vote.uid)
             for vote in effects.votes(tx, stored.plan_id, round_=progress.round)
         ]
-        events: tuple[ev.Event, ...] = (ev.ApprovalGiven(stored.plan_id, wanted, who.name, reason),)
+        given = ev.ApprovalGiven(
+            stored.plan_id,
+            wanted,
+            who.name,
+            reason,
+            known_by=who.known_by.value,
+            right=entitled.right,
+            waived=entitled.waived,
+        )
+        events: tuple[ev.Event, ...] = (given,)
         approved = approve(
             stored.plan_id, stored.plan, answers, digest=wanted, now=now, expires_at=progress.expires_at
         )
         if approved is not None:
             events += (ev.Approved(stored.plan_id, wanted, approved.approved_by, approved.execute_before),)
-        return _answered(world, tx, held, stored, events, who)
+        return replace(_answered(world, tx, held, stored, events, who), waived=entitled.waived)
 
     return body
 
@@ -145,6 +204,8 @@ async def settle_effect(world: World, plan_id: str, who: Identity, *, done: bool
     """A person looked at the object and says whether the write happened; the target is free again then."""
     if not reason.strip():
         raise Conflict("settling needs a reason: what did you see?")
+    plan = (await world.store.read(lambda tx: effects.load_plan(tx, plan_id))).plan
+    await must_approve(world, who, plan)
 
     def body(tx: Connection) -> Incident:
         pass_gate(tx)
@@ -181,6 +242,8 @@ async def decide_undo(world: World, plan_id: str, who: Identity, *, undo: bool, 
     """A person's yes or no to putting a plan back."""
     if not reason.strip():
         raise Conflict("deciding about an undo needs a reason")
+    plan = (await world.store.read(lambda tx: effects.load_plan(tx, plan_id))).plan
+    await must_approve(world, who, plan)
 
     def body(tx: Connection) -> Incident:
         pass_gate(tx)
@@ -233,6 +296,7 @@ async def show_target(world: World, plan_id: str) -> dict[str, object]:
 
 async def acknowledge(world: World, incident_id: int, who: Identity) -> Incident:
     """Somebody has it."""
+    await must(world, who, Verb.RESPOND)
     return await _say(world, incident_id, who, lambda held: (ev.Acknowledged(who.name),))
 
 
@@ -240,6 +304,7 @@ async def note(world: World, incident_id: int, who: Identity, *, text: str) -> I
     """Write something into the timeline."""
     if not text.strip():
         raise Conflict("a note needs a text")
+    await must(world, who, Verb.RESPOND)
     return await _say(world, incident_id, who, lambda held: (ev.Noted(who.name, text[:4000]),))
 
 
@@ -249,6 +314,7 @@ async def set_severity(
     """A person's word on how bad it is: the way down that a proposed downgrade asks for."""
     if not reason.strip():
         raise Conflict("changing the severity needs a reason")
+    await must(world, who, Verb.RESPOND)
 
     def events(held: Locked) -> tuple[ev.Event, ...]:
         if held.incident.lockdown is not None:
@@ -271,6 +337,7 @@ async def close(world: World, incident_id: int, who: Identity, *, cause: str) ->
     """Resolve with a cause; while alerts fire, hold until these very occurrences end."""
     if not cause.strip():
         raise Conflict("closing needs the cause, in a sentence")
+    await must(world, who, Verb.RESOLVE)
 
     def events(held: Locked) -> tuple[ev.Event, ...]:
         incident = held.incident
@@ -312,6 +379,7 @@ async def secure(
     """Turn an incident into a security incident; without scopes the namespaces of its alerts are locked."""
     if not reason.strip():
         raise Conflict("turning it into a security incident needs a reason")
+    await must(world, who, Verb.RESPOND)
 
     def body(tx: Connection) -> Incident:
         pass_gate(tx)
@@ -337,6 +405,7 @@ async def open_security(
         raise Conflict("a security incident needs a title and a reason")
     if not scopes:
         raise Conflict("say what is locked: namespace/NAME, node/NAME, Deployment/NAMESPACE/NAME or cluster")
+    await must(world, who, Verb.RESPOND)
 
     def body(tx: Connection) -> Incident:
         pass_gate(tx)
@@ -361,6 +430,8 @@ async def release(
     """
     if not reason.strip():
         raise Conflict("releasing needs a reason")
+    leads = bool(security_leads(world) & set(who.groups))
+    await must(world, who, Verb.APPROVE_SECURITY if leads else Verb.RESPOND)
 
     def body(tx: Connection) -> Incident:
         pass_gate(tx)
@@ -382,8 +453,13 @@ async def release(
 
 def _must_act(world: World, who: Identity) -> None:
     allowed = RESPONDERS | security_leads(world)
-    if not allowed & set(who.groups):
+    if not responds(who, allowed):
         raise NotAllowed(f"{who.name} is in none of {', '.join(sorted(allowed))}")
+
+
+def responds(who: Identity, groups: frozenset[str]) -> bool:
+    """Whether they are in one of these groups, or of the cluster, which was asked before."""
+    return who.known_by is KnownBy.CLUSTER or bool(groups & set(who.groups))
 
 
 async def _say(
@@ -406,7 +482,8 @@ async def set_pause(
     """The kill switch: from its commit on no replica sends anything new. Gives the switches that are on."""
     if on and not reason.strip():
         raise Conflict("pausing needs a reason")
-    if not RESPONDERS & set(who.groups):
+    await must(world, who, Verb.PAUSE if on else Verb.RESUME, policy or "")
+    if not responds(who, RESPONDERS):
         raise NotAllowed(f"{who.name} is in none of {', '.join(sorted(RESPONDERS))}")
 
     def body(tx: Connection) -> tuple[str, ...]:
@@ -432,7 +509,7 @@ def _current(incident: Incident, stored: StoredPlan) -> PlanProgress:
 
 def _must_respond(who: Identity, stored: StoredPlan, doing: str) -> None:
     allowed = RESPONDERS | set(stored.plan.approval.groups)
-    if not allowed & set(who.groups):
+    if not responds(who, allowed):
         raise NotAllowed(
             f"{who.name} may not {doing} {stored.plan_id}: it takes one of {', '.join(sorted(allowed))}"
         )

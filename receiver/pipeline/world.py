@@ -20,7 +20,9 @@ from receiver.domain.plans import Spec
 from receiver.domain.remediation import Remediation
 from receiver.domain.standing import Standing
 from receiver.evidence.capture import Evidence
+from receiver.policy.approval import Identity
 from receiver.policy.model import PolicySet
+from receiver.policy.rights import Right
 from receiver.store.engine import Store
 
 
@@ -34,6 +36,21 @@ class Destination(Protocol):
 
     async def send(self, body: Mapping[str, object], *, key: str) -> None:
         """Deliver; raises TemporaryError or PermanentError."""
+
+
+class Access(Protocol):
+    """Says what those whom the cluster knows may do."""
+
+    async def why_not(self, who: Identity, right: Right) -> str | None:
+        """Why they may not; None where they may. Raises TemporaryError and PermanentError unanswered."""
+
+
+class NoAccess:
+    """Where nobody of the cluster is known, and so nobody of it may do anything."""
+
+    async def why_not(self, who: Identity, right: Right) -> str | None:
+        """See `Access.why_not`."""
+        return f"{who.name} may not {right}: the cluster is not asked about people here"
 
 
 @dataclass(frozen=True)
@@ -115,5 +132,7 @@ class World:
     isolator: IsolatorDoor = field(default_factory=NoIsolator)
     # The security lead's yes given in advance as it is now, or why there is none.
     standing: Callable[[], Awaitable[Standing | str]] = no_standing
+    # What people of the cluster may do; those of the token file go by their groups alone.
+    access: Access = field(default_factory=NoAccess)
     # Runs forward only: the age of facts is measured by it, never by a clock that may be set.
     steady: Callable[[], float] = time.monotonic

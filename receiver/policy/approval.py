@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from receiver.domain.approved import ApprovedPlan
 from receiver.domain.plans import ApprovalRule, Plan, Risk
@@ -22,12 +23,26 @@ DEFAULT_RULES: Mapping[Risk, ApprovalRule] = {
 }
 
 
+# What the API server calls its own accounts, and the groups that only these are in.
+ACCOUNT = "system:serviceaccount:"
+ACCOUNTS = "system:serviceaccounts"
+
+
+class KnownBy(StrEnum):
+    """Who says who somebody is, and so who says what they may."""
+
+    FILE = "token file"
+    CLUSTER = "cluster"
+
+
 @dataclass(frozen=True)
 class Identity:
-    """Who is asking, as authentication told it."""
+    """Who is asking, as authentication told it; ``uid`` is theirs for good, where the cluster tells one."""
 
     name: str
     groups: tuple[str, ...]
+    known_by: KnownBy = KnownBy.FILE
+    uid: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,6 +52,12 @@ class Answer:
     subject: str
     groups: tuple[str, ...]
     decision: str
+    uid: str = ""
+
+    @property
+    def person(self) -> str:
+        """What tells people apart: an account under two names is one person."""
+        return f"uid {self.uid}" if self.uid else self.subject
 
 
 def may_approve(rule: ApprovalRule, identity: Identity, plan: Plan, *, reason: str) -> str | None:
@@ -44,6 +65,10 @@ def may_approve(rule: ApprovalRule, identity: Identity, plan: Plan, *, reason: s
     if not set(rule.groups) & set(identity.groups):
         allowed = ", ".join(rule.groups) or "nobody"
         return f"{identity.name} may not approve {plan.remediation}: it takes one of {allowed}"
+    named = {group for group in rule.groups if group == ACCOUNTS or group.startswith(f"{ACCOUNTS}:")}
+    if identity.name.startswith(ACCOUNT) and not named & set(identity.groups):
+        # Broad groups such as system:authenticated contain every workload of the cluster.
+        return f"{identity.name} is no person, and the policy names no group of service accounts"
     if rule.not_requester and identity.name == plan.requested_by:
         return f"{identity.name} asked for this plan; somebody else must approve it"
     if rule.reason_required and not reason.strip():
@@ -70,7 +95,7 @@ def approve(
         return None
     rule = plan.approval
     people = {
-        answer.subject
+        answer.person: answer.subject
         for answer in answers
         if answer.decision == "approve"
         and set(answer.groups) & set(rule.groups)
@@ -78,7 +103,7 @@ def approve(
     }
     if len(people) < rule.count or not rule.groups:
         return None
-    return ApprovedPlan(plan_id, plan, digest, tuple(sorted(people)), now + rule.execute_within)
+    return ApprovedPlan(plan_id, plan, digest, tuple(sorted(people.values())), now + rule.execute_within)
 
 
 def approve_by_rule(plan_id: str, plan: Plan, *, now: datetime) -> ApprovedPlan | None:

@@ -260,6 +260,7 @@ _APPROVAL_FACETS: tuple[tuple[str, Callable[[ApprovalRule], Any], Weigh], ...] =
     ("asked in turn", lambda rule: ", then ".join("+".join(turn) for turn in rule.in_turn), _other),
     ("count", lambda rule: rule.count, _less_is_looser),
     ("notRequester", lambda rule: rule.not_requester, _less_is_looser),
+    ("ownRights", lambda rule: rule.own_rights, _less_is_looser),
     ("reason required", lambda rule: rule.reason_required, _less_is_looser),
     ("expires", lambda rule: rule.expires, _more_is_looser),
     ("executeWithin", lambda rule: rule.execute_within, _more_is_looser),

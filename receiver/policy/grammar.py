@@ -258,6 +258,12 @@ _APPROVAL = (
     Key("from", Form.TEXTS, "Names of an Approvers file.", needed=True),
     Key("count", Form.WHOLE, "How many people; a policy may only ask for more.", "by risk"),
     Key("notRequester", Form.YES, "Not the person who asked for it.", "by risk"),
+    Key(
+        "ownRights",
+        Form.YES,
+        "Only somebody whom the cluster lets make the change by hand; else what they could not do is said.",
+        "false",
+    ),
     Key("reason", Form.WORD, "Whether a reason must be given.", "by risk", words=("required",)),
 )
 _APPROVE = table(

@@ -768,6 +768,7 @@ def _approve(draft: _Draft, spec: Fields) -> Mapping[Risk, ApprovalRule]:
             expires=expires,
             execute_within=within,
             in_turn=tuple(dict.fromkeys(approver.groups for approver in known)),
+            own_rights=rule.own_rights,
         )
     return rules
 
@@ -793,9 +794,10 @@ def _rule(inner: Fields | None, default: ApprovalRule) -> ApprovalRule:
     """Count, requester and reason as the policy says; it may only tighten what is the default."""
     if inner is None:
         return default
-    inner.known(("from", "count", "notRequester", "reason"))
+    inner.known(("from", "count", "notRequester", "reason", "ownRights"))
     count = inner.whole("count", default.count, most=20)
     not_requester = inner.yes("notRequester", default.not_requester)
+    own_rights = inner.yes("ownRights", default.own_rights)
     reason = inner.text("reason")
     if reason not in (None, "required") and (node := inner.node("reason")) is not None:
         inner.document.complain(node, f"{inner.what}.reason {reason!r} is not known", 'write "required"')
@@ -806,7 +808,13 @@ def _rule(inner: Fields | None, default: ApprovalRule) -> ApprovalRule:
     for key, looser, rule in loosened:
         if looser:
             inner.document.complain(inner.key(key), f"{inner.what} needs {rule}: a policy may only tighten")
-    return ApprovalRule(default.groups, count, not_requester, reason == "required" or default.reason_required)
+    return ApprovalRule(
+        default.groups,
+        count,
+        not_requester,
+        reason == "required" or default.reason_required,
+        own_rights=own_rights,
+    )
 
 
 def _reachable(draft: _Draft, inner: Fields | None, rule: ApprovalRule, known: list[Approver]) -> None:

@@ -76,6 +76,8 @@ class Vote:
     decision: str
     reason: str
     at: datetime
+    known_by: str
+    uid: str
 
 
 @dataclass(frozen=True)
@@ -208,11 +210,7 @@ def add_vote(
     *,
     round_: int,
     digest: str,
-    subject: str,
-    groups: tuple[str, ...],
-    decision: str,
-    reason: str,
-    at: datetime,
+    vote: Vote,
 ) -> None:
     """One answer of one person. Raises Conflict where they have answered in this round."""
     row = tx.execute(
@@ -221,17 +219,19 @@ def add_vote(
             plan_id=plan_id,
             round=round_,
             digest=digest,
-            subject=subject,
-            groups=canonical(sorted(groups)),
-            decision=decision,
-            reason=reason,
-            at=seconds(at),
+            subject=vote.subject,
+            groups=canonical(sorted(vote.groups)),
+            decision=vote.decision,
+            reason=vote.reason,
+            at=seconds(vote.at),
+            known_by=vote.known_by,
+            uid=vote.uid,
         )
         .on_conflict_do_nothing(index_elements=["plan_id", "round", "subject"])
         .returning(approvals.c.id)
     ).first()
     if row is None:
-        raise Conflict(f"{subject} has answered {plan_id} already")
+        raise Conflict(f"{vote.subject} has answered {plan_id} already")
 
 
 def votes(tx: Connection, plan_id: str, *, round_: int) -> list[Vote]:
@@ -243,7 +243,16 @@ def votes(tx: Connection, plan_id: str, *, round_: int) -> list[Vote]:
     )
     read_groups = TypeAdapter(tuple[str, ...]).validate_json
     return [
-        Vote(row.subject, read_groups(row.groups), row.decision, row.reason, moment(row.at)) for row in rows
+        Vote(
+            row.subject,
+            read_groups(row.groups),
+            row.decision,
+            row.reason,
+            moment(row.at),
+            row.known_by,
+            row.uid,
+        )
+        for row in rows
     ]
 
 

@@ -22,7 +22,7 @@ from receiver.domain.errors import PermanentError, Unavailable
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-HEAD = "0006"
+HEAD = "0007"
 _LOCK = 7241002
 UPGRADE_SECONDS = 300.0
 

@@ -189,6 +189,8 @@ approvals = Table(
     Column("decision", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("at", Double, nullable=False),
+    Column("known_by", Text, nullable=False, server_default="token file"),
+    Column("uid", Text, nullable=False, server_default=""),
     UniqueConstraint("plan_id", "round", "subject"),
 )
 

@@ -248,6 +248,16 @@ def timeline(
     ]
 
 
+def count_of(tx: Connection, incident_id: int, kind: str) -> int:
+    """How many events of one kind an incident has."""
+    found: int = tx.execute(
+        select(func.count())
+        .select_from(incident_events)
+        .where(incident_events.c.incident_id == incident_id, incident_events.c.kind == kind)
+    ).scalar_one()
+    return found
+
+
 def store_facts(tx: Connection, found: Any, *, at: datetime) -> str:
     """Keep facts aside, once for each content, and return their hash."""
     return _keep(tx, canonical(finite(found)), at=at)

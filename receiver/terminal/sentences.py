@@ -88,6 +88,13 @@ def handover_lines(item: Event) -> list[str]:
     return [*lines, f"next: {item.get('next')}", f"why by hand: {item.get('why')}"]
 
 
+def _approval_given(event: Event) -> str:
+    said = [f"{event.get('by')} says yes to {event.get('plan_id')}. {event.get('reason') or ''}".strip()]
+    if waived := event.get("waived"):
+        said.append(f"Could not do it by hand: {_joined(waived)}; the policy lets that pass")
+    return " ".join(said)
+
+
 def _asked(event: Event) -> str:
     who = _joined(event.get("groups"), " or ")
     again = f", asked for the {event['round']}. time" if (event.get("round") or 1) != 1 else ""
@@ -228,9 +235,8 @@ _WORDS: Mapping[str, Callable[[Event], str]] = {
     "NothingApplies": lambda e: _joined(e.get("reasons"), "; "),
     "ApprovalRequested": _asked,
     "ApprovalSuspended": lambda e: f"{e.get('plan_id')} rests while nothing fires",
-    "ApprovalGiven": lambda e: (
-        f"{e.get('by')} says yes to {e.get('plan_id')}. {e.get('reason') or ''}".strip()
-    ),
+    "ApprovalGiven": _approval_given,
+    "AnswerRefused": lambda e: f"{e.get('by')} ({e.get('known_by')}): {e.get('why')}",
     "Approved": lambda e: f"{e.get('plan_id')} by {_joined(e.get('by'))}",
     "Denied": lambda e: f"{e.get('plan_id')} by {e.get('by')}: {e.get('reason')}",
     "ApprovalExpired": _expired,

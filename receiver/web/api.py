@@ -17,6 +17,8 @@ from pydantic import Field, ValidationError
 from receiver.domain.errors import Conflict, NotAllowed, NotFound, PermanentError, TemporaryError, Unavailable
 from receiver.domain.severity import Severity
 from receiver.pipeline import people
+from receiver.pipeline.entitling import must
+from receiver.policy.rights import Verb
 from receiver.store import audit, effects, intake, reading, statistics, timeline
 from receiver.web import restricted
 from receiver.web.keys import IDENTITY, PEOPLE, WORLD
@@ -130,6 +132,9 @@ async def authenticate(
             headers={"WWW-Authenticate": 'Bearer realm="stanch"'},
         )
     request[IDENTITY] = who
+    if request.method == "GET":
+        # Any workload can get a token for us; every other call asks for the right it takes itself.
+        await must(request.app[WORLD], who, Verb.GET)
     return await handler(request)
 
 
@@ -424,6 +429,7 @@ def _answered(answered: people.Answered) -> web.Response:
             "state": answered.state,
             "approvals": answered.approvals,
             "needed": answered.needed,
+            "waived": list(answered.waived),
             "incident": answered.incident.id,
         }
     )

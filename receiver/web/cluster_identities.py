@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections import OrderedDict
 from collections.abc import Callable
+
+from cachetools import TTLCache
 
 from receiver.clients.wire import Wire, rejection
 from receiver.domain.errors import PermanentError, TemporaryError
-from receiver.policy.approval import Identity
+from receiver.policy.approval import Identity, KnownBy
 
 PATH = "/apis/authentication.k8s.io/v1/tokenreviews"
 # A right that was taken away holds so long at most.
@@ -30,25 +31,21 @@ class ClusterIdentities:
     def __init__(self, wire: Wire, *, audience: str, steady: Callable[[], float] = time.monotonic) -> None:
         self._wire = wire
         self._audience = audience
-        self._steady = steady
         # By the hash of the token: tokens themselves are not kept.
-        self._known: OrderedDict[bytes, tuple[float, Identity | None]] = OrderedDict()
+        self._known: TTLCache[bytes, Identity | None] = TTLCache(
+            MOST_REMEMBERED, ttl=REMEMBERED_SECONDS, timer=steady
+        )
 
     async def who(self, token: str) -> Identity | None:
         """See `Authenticator.who`. Raises TemporaryError and PermanentError where it cannot be asked."""
         if not token or len(token) > LONGEST_TOKEN:
             return None
         key = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
-        now = self._steady()
-        known = self._known.get(key)
-        if known is not None and now - known[0] < REMEMBERED_SECONDS:
-            return known[1]
-        found = await self._ask(token)
-        self._known[key] = now, found
-        self._known.move_to_end(key)
-        while len(self._known) > MOST_REMEMBERED:
-            self._known.popitem(last=False)
-        return found
+        try:
+            return self._known[key]
+        except KeyError:
+            found = self._known[key] = await self._ask(token)
+            return found
 
     async def _ask(self, token: str) -> Identity | None:
         body = {
@@ -67,4 +64,7 @@ class ClusterIdentities:
             return None
         user = found.get("user") or {}
         name = user.get("username")
-        return Identity(str(name), tuple(map(str, user.get("groups") or ()))) if name else None
+        if not name:
+            return None
+        groups = tuple(map(str, user.get("groups") or ()))
+        return Identity(str(name), groups, KnownBy.CLUSTER, str(user.get("uid") or ""))

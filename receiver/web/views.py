@@ -250,11 +250,17 @@ def plan_view(stored: StoredPlan, incident: Incident, votes: Sequence[Vote]) -> 
             "from": list(plan.approval.groups),
             "needed": plan.approval.count,
             "given": [
-                {"by": vote.subject, "at": vote.at.isoformat(), "reason": vote.reason}
+                {
+                    "by": vote.subject,
+                    "known_by": vote.known_by,
+                    "at": vote.at.isoformat(),
+                    "reason": vote.reason,
+                }
                 for vote in votes
                 if vote.decision == "approve"
             ],
             "reason_required": plan.approval.reason_required,
+            "own_rights": plan.approval.own_rights,
             "expires_at": _time(progress.expires_at if progress is not None else None),
         },
         "digest": plan.digest,

@@ -11,7 +11,7 @@ import pytest
 from receiver.clients import cluster
 from receiver.demo.kubernetes import ApiServer, Fault, RealClock, User
 from receiver.domain.errors import PermanentError, TemporaryError
-from receiver.policy.approval import Identity
+from receiver.policy.approval import Identity, KnownBy
 from receiver.web.cluster_identities import MOST_REMEMBERED, PATH, REMEMBERED_SECONDS, ClusterIdentities
 
 CAROL = User("oidc:carol@greenlang.io", ("oidc:sre",), audiences=("stanch",))
@@ -43,7 +43,9 @@ def reviews(api: ApiServer) -> int:
 
 async def test_whoever_has_a_token_for_us_is_who_the_cluster_says() -> None:
     async with asking() as (_, identities):
-        assert await identities.who("hers") == Identity("oidc:carol@greenlang.io", ("oidc:sre",))
+        assert await identities.who("hers") == Identity(
+            "oidc:carol@greenlang.io", ("oidc:sre",), KnownBy.CLUSTER
+        )
 
 
 @pytest.mark.parametrize("token", ["", "garbage", "x" * 20_000, "\udcff", "a b", "\u0000"])
@@ -75,7 +77,7 @@ async def test_the_answer_is_remembered_for_seconds_and_asked_for_again() -> Non
 async def test_no_number_of_wrong_tokens_fills_the_memory() -> None:
     async with asking() as (_, identities):
         for number in range(MOST_REMEMBERED + 5):
-            identities._known[str(number).encode()] = (0.0, None)
+            identities._known[str(number).encode()] = None
         await identities.who("hers")
         assert len(identities._known) == MOST_REMEMBERED
 

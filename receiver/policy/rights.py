@@ -1,0 +1,89 @@
+"""Which right of the cluster a person's act takes: verbs on `actions.stanch.dev`, as RBAC writes them.
+
+The cluster serves no such resource and needs none: its rules are matched as text, so that ordinary Roles say
+who may approve what and where, and `kubectl auth can-i` answers for whoever wants to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
+
+from receiver.domain.plans import Permission, Plan, Risk
+
+GROUP, RESOURCE = "stanch.dev", "actions"
+
+
+class Verb(StrEnum):
+    """What a person may do here. The name is the remediation, the isolation or the policy it is about."""
+
+    GET = "get"
+    RESPOND = "respond"
+    APPROVE = "approve"
+    APPROVE_DISRUPTIVE = "approve-disruptive"
+    APPROVE_IRREVERSIBLE = "approve-irreversible"
+    APPROVE_SECURITY = "approve-security"
+    DENY = "deny"
+    PAUSE = "pause"
+    RESUME = "resume"
+    RESOLVE = "resolve"
+
+
+@dataclass(frozen=True)
+class Right:
+    """One question to the cluster: may somebody do ``verb`` to that? Without a namespace: everywhere."""
+
+    verb: str
+    group: str = GROUP
+    resource: str = RESOURCE
+    namespace: str = ""
+    name: str = ""
+
+    def __str__(self) -> str:
+        named = f"/{self.name}" if self.name else ""
+        place = f"in {self.namespace}" if self.namespace else "in the whole cluster"
+        return f"{self.verb} {self.resource}.{self.group}".rstrip(".") + f"{named} {place}"
+
+
+def to_approve(plan: Plan) -> Right:
+    """What a yes to this plan takes: the more it can cost, the rarer the verb."""
+    return Right(_approving(plan.risk), namespace=plan.target.namespace, name=plan.remediation)
+
+
+def to_deny(plan: Plan) -> Right:
+    """What a no takes: never more than the one verb, whatever the plan may cost."""
+    return Right(Verb.DENY, namespace=plan.target.namespace, name=plan.remediation)
+
+
+def _approving(risk: Risk) -> Verb:
+    match risk:
+        case Risk.READ_ONLY | Risk.REVERSIBLE:
+            return Verb.APPROVE
+        case Risk.DISRUPTIVE:
+            return Verb.APPROVE_DISRUPTIVE
+        case Risk.BOUNDED_LOSS | Risk.IRREVERSIBLE:
+            return Verb.APPROVE_IRREVERSIBLE
+    assert_never(risk)
+
+
+def of_the_change(plan: Plan, writes: Iterable[Permission], elsewhere: frozenset[str]) -> tuple[Right, ...]:
+    """What carrying the plan out by hand takes; rights ``elsewhere`` are none of the cluster's."""
+    return tuple(
+        Right(
+            right.verb,
+            right.group,
+            right.resource,
+            "" if right.everywhere else plan.target.namespace,
+            plan.target.name if _is_the_target(right, plan) else "",
+        )
+        for right in writes
+        if right.group not in elsewhere
+    )
+
+
+def _is_the_target(right: Permission, plan: Plan) -> bool:
+    group = plan.target.api_version.rpartition("/")[0]
+    plural = right.resource.partition("/")[0]
+    return right.group == group and plural == f"{plan.target.kind.lower()}s"
