@@ -62,7 +62,9 @@ from receiver.web.authentication import (
 )
 from receiver.web.cluster_access import ClusterAccess
 from receiver.web.cluster_identities import ClusterIdentities
-from receiver.web.keys import COUNTERS, HEALTH, INTAKE, LIMITS, PEOPLE, SENDERS, WORLD, Health, Limits
+from receiver.web.id_tokens import IdTokens, Provider
+from receiver.web.keys import COUNTERS, HEALTH, INTAKE, LIMITS, PEOPLE, PROXY, SENDERS, WORLD, Health, Limits
+from receiver.web.proxy import Proxy
 from receiver.web.routes import ROUTES
 from remediations import registry
 from remediations.isolation import registry as isolations
@@ -219,7 +221,7 @@ async def serving(
         )
         health = Health()
         application = build_application(world, counters, senders, duties, health, settings)
-        application[PEOPLE] = people if people is not None else _people(settings, door)
+        application[PEOPLE] = people if people is not None else _people(settings, door, session, world.clock)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0, handler_cancellation=False)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
@@ -300,6 +302,11 @@ def build_application(
     application[SENDERS] = senders
     application[HEALTH] = health
     application[LIMITS] = Limits(settings.max_body_bytes)
+    application[PROXY] = (
+        None
+        if settings.proxy_user_header is None
+        else Proxy(settings.proxy_user_header, settings.proxy_groups_header, settings.proxy_certificate or "")
+    )
     application[INTAKE] = Intake(
         world.store, world.clock, max_bytes_in_flight=settings.max_bytes_in_flight, on_kept=duties.kept
     )
@@ -342,19 +349,38 @@ def _missing(settings: Settings, *, senders_none: bool, has_door: bool, has_peop
         problems.append(
             "STANCH_SECURITY_KEYS: name the folder of the keys that may sign STANCH_STANDING_FILE"
         )
-    if settings.api_tokens_file is None and settings.token_audience is None and not has_people:
+    known = (
+        settings.api_tokens_file,
+        settings.token_audience,
+        settings.oidc_issuer,
+        settings.proxy_user_header,
+    )
+    if all(one is None for one in known) and not has_people:
         problems.append(
             "STANCH_API_TOKENS_FILE: name a file of API identities: a list of {token, name, groups}; "
-            "or STANCH_TOKEN_AUDIENCE, for those of the cluster"
+            "or STANCH_TOKEN_AUDIENCE, for those of the cluster, STANCH_OIDC_ISSUER, for those of an "
+            "identity provider, or STANCH_PROXY_USER_HEADER, for those whom a proxy logs in"
         )
     return problems
 
 
-def _people(settings: Settings, door: cluster.Cluster) -> Authenticator:
-    """Those of the file, then those of the cluster."""
+def _people(
+    settings: Settings, door: cluster.Cluster, session: aiohttp.ClientSession, clock: Clock
+) -> Authenticator:
+    """Those of the file, then those of the provider, then those of the cluster."""
     asked: list[Authenticator] = []
     if settings.api_tokens_file is not None:
         asked.append(TokenFile(settings.api_tokens_file))
+    if settings.oidc_issuer is not None:
+        provider = Provider(
+            issuer=settings.oidc_issuer,
+            client_id=settings.oidc_client_id,
+            username_claim=settings.oidc_username_claim,
+            username_prefix=settings.oidc_username_prefix,
+            groups_claim=settings.oidc_groups_claim,
+            groups_prefix=settings.oidc_groups_prefix,
+        )
+        asked.append(IdTokens(session, provider, clock))
     if settings.token_audience is not None:
         # As ourselves: neither the reader nor the executor asks whose a token is.
         asked.append(ClusterIdentities(Wire(door.wire.api), audience=settings.token_audience))

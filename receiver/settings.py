@@ -6,6 +6,7 @@ import this; everything else is handed the slice it needs.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from datetime import timedelta
@@ -106,6 +107,32 @@ class Settings(BaseSettings):
         description="Whoever has a token of the cluster for this audience, such as stanch, uses the API as"
         " who they are there. Default: only those of the file.",
     )
+    oidc_issuer: str | None = Field(
+        None,
+        description="Address of an OpenID Connect provider whose ID tokens people use the API with; what they"
+        " may, the cluster's RBAC says. Default: none.",
+    )
+    oidc_client_id: str = Field("stanch", description="The audience that its tokens for us carry.")
+    oidc_username_claim: str = Field("sub", description="The claim that names a person: sub, email, ...")
+    oidc_username_prefix: str = Field(
+        "", description="Put before names, as the API server's --oidc-username-prefix does, such as oidc:."
+    )
+    oidc_groups_claim: str = Field("groups", description="The claim that lists a person's groups.")
+    oidc_groups_prefix: str = Field(
+        "", description="Put before groups, as the API server's --oidc-groups-prefix does, such as oidc:."
+    )
+    proxy_user_header: str | None = Field(
+        None,
+        description="The header in which a proxy in front names whom it has logged in, such as"
+        " X-Forwarded-User. Read on a loopback address only, or with PROXY_CERTIFICATE. Default: none.",
+    )
+    proxy_groups_header: str = Field(
+        "X-Forwarded-Groups", description="The header in which it lists their groups, with commas."
+    )
+    proxy_certificate: str | None = Field(
+        None,
+        description="The name in the client certificate that the proxy shows; needs TLS_CLIENT_CA_FILE.",
+    )
     insecure_no_auth: bool = Field(
         False, description="Serve the intake without credentials. For trials only."
     )
@@ -192,6 +219,13 @@ class Settings(BaseSettings):
             raise ValueError("must be HOST:PORT, for example 0.0.0.0:8080")
         return value
 
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _issuer(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+            raise ValueError("must begin with https://")
+        return value
+
     @field_validator("prometheus_url")
     @classmethod
     def _url(cls, value: str | None) -> str | None:
@@ -205,6 +239,15 @@ class Settings(BaseSettings):
             raise ValueError("tls_cert_file and tls_key_file go together")
         if self.tls_client_ca_file is not None and self.tls_cert_file is None:
             raise ValueError("tls_client_ca_file needs tls_cert_file and tls_key_file")
+        if self.proxy_certificate is not None and self.tls_client_ca_file is None:
+            raise ValueError("proxy_certificate needs tls_client_ca_file: without it nobody shows one")
+        if self.proxy_user_header is not None and self.proxy_certificate is None:
+            host = self.address[0]
+            if host != "localhost" and not _loopback(host):
+                raise ValueError(
+                    "proxy_user_header: on an address that others reach anybody could write it; listen on"
+                    " 127.0.0.1 beside the proxy, or name its client certificate in proxy_certificate"
+                )
         return self
 
     @classmethod
@@ -227,6 +270,13 @@ class Settings(BaseSettings):
         """Host and port to listen on."""
         host, _, port = self.listen.rpartition(":")
         return host.strip("[]"), int(port)
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def read_settings(overrides: Mapping[str, Any] | None = None) -> Settings:

@@ -13,6 +13,7 @@ class Counters:
     deliveries_kept: int = 0
     deliveries_refused: int = 0
     unauthenticated: int = 0
+    refused_callers: Counter[str] = field(default_factory=Counter)
     alerts_joined: int = 0
     dead_letters: int = 0
     truncated_alerts: int = 0

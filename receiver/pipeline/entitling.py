@@ -32,7 +32,7 @@ async def must(world: World, who: Identity, verb: Verb, name: str = "") -> None:
 
 async def must_have(world: World, who: Identity, right: Right) -> None:
     """The same for any right."""
-    if who.known_by is KnownBy.CLUSTER and (why := await world.access.why_not(who, right)) is not None:
+    if who.known_by is not KnownBy.FILE and (why := await world.access.why_not(who, right)) is not None:
         raise NotAllowed(why)
 
 
@@ -42,7 +42,7 @@ async def must_approve(world: World, who: Identity, plan: Plan) -> Entitled:
     What they may not do by hand is no obstacle unless the policy wants it, but it is said.
     """
     binding = plan.approval.own_rights
-    if who.known_by is not KnownBy.CLUSTER:
+    if who.known_by is KnownBy.FILE:
         if binding:
             raise NotAllowed(
                 f"{who.name} is in the token file only, and this policy takes approvers who may make the"
@@ -65,7 +65,7 @@ async def no_longer(world: World, plan_id: str, plan: Plan, *, round_: int) -> t
     found = []
     for vote in votes:
         who = Identity(vote.subject, vote.groups, KnownBy(vote.known_by), vote.uid)
-        if vote.decision != "approve" or who.known_by is not KnownBy.CLUSTER:
+        if vote.decision != "approve" or who.known_by is KnownBy.FILE:
             continue
         try:
             await must_approve(world, who, plan)

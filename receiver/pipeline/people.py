@@ -458,8 +458,8 @@ def _must_act(world: World, who: Identity) -> None:
 
 
 def responds(who: Identity, groups: frozenset[str]) -> bool:
-    """Whether they are in one of these groups, or of the cluster, which was asked before."""
-    return who.known_by is KnownBy.CLUSTER or bool(groups & set(who.groups))
+    """Whether they are in one of these groups, or the cluster was asked about them before."""
+    return who.known_by is not KnownBy.FILE or bool(groups & set(who.groups))
 
 
 async def _say(

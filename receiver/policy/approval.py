@@ -29,10 +29,12 @@ ACCOUNTS = "system:serviceaccounts"
 
 
 class KnownBy(StrEnum):
-    """Who says who somebody is, and so who says what they may."""
+    """Who says who somebody is. What they may, the cluster says about all but those of the file."""
 
     FILE = "token file"
     CLUSTER = "cluster"
+    PROVIDER = "identity provider"
+    PROXY = "proxy"
 
 
 @dataclass(frozen=True)

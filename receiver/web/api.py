@@ -18,10 +18,12 @@ from receiver.domain.errors import Conflict, NotAllowed, NotFound, PermanentErro
 from receiver.domain.severity import Severity
 from receiver.pipeline import people
 from receiver.pipeline.entitling import must
+from receiver.policy.approval import Identity
 from receiver.policy.rights import Verb
 from receiver.store import audit, effects, intake, reading, statistics, timeline
 from receiver.web import restricted
-from receiver.web.keys import IDENTITY, PEOPLE, WORLD
+from receiver.web.keys import COUNTERS, IDENTITY, PEOPLE, PROXY, WORLD
+from receiver.web.proxy import peer_of, who_it_says
 from receiver.web.requests import Decision, Reason, incident_number, json_body
 from receiver.web.views import plan_view, policies_view, recorded_view, tally_view
 
@@ -101,6 +103,8 @@ async def errors(
         return await handler(request)
     except tuple(_STATUS) as error:
         status = next(code for kind, code in _STATUS.items() if isinstance(error, kind))
+        if isinstance(error, NotAllowed):
+            request.app[COUNTERS].refused_callers["not allowed"] += 1
         return web.json_response({"error": str(error)}, status=status)
     except ValidationError as error:
         problems = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
@@ -123,9 +127,15 @@ async def authenticate(
     """A token for everything but what is open; the intake has credentials of its own."""
     if request.path in OPEN or (request.path == "/api/v1/alerts" and request.method == "POST"):
         return await handler(request)
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    who = await request.app[PEOPLE].who(token.strip()) if scheme.lower() == "bearer" else None
+    who = _by_proxy(request)
     if who is None:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        bearer = scheme.lower() == "bearer"
+        who = await request.app[PEOPLE].who(token.strip()) if bearer else None
+        who = who or ("unknown token" if bearer else "no token")
+    if isinstance(who, str):
+        request.app[COUNTERS].refused_callers[who] += 1
+        log.warning("a caller was refused", event_code="caller_refused", why=who, path=request.path)
         return web.json_response(
             {"error": "a valid token is needed: Authorization: Bearer ..."},
             status=401,
@@ -136,6 +146,17 @@ async def authenticate(
         # Any workload can get a token for us; every other call asks for the right it takes itself.
         await must(request.app[WORLD], who, Verb.GET)
     return await handler(request)
+
+
+def _by_proxy(request: web.Request) -> Identity | str | None:
+    proxy = request.app[PROXY]
+    if proxy is None:
+        return None
+    transport = request.transport
+    if transport is None:
+        return "the connection is gone"
+    peer = peer_of(transport.get_extra_info("peername"), transport.get_extra_info("peercert"))
+    return who_it_says(proxy, request.headers, peer)
 
 
 async def list_alerts(request: web.Request) -> web.Response:

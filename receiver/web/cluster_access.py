@@ -14,7 +14,7 @@ from cachetools import TTLCache
 
 from receiver.clients.wire import Wire, rejection
 from receiver.domain.errors import PermanentError, TemporaryError
-from receiver.policy.approval import Identity
+from receiver.policy.approval import Identity, KnownBy
 from receiver.policy.rights import Right
 
 PATH = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
@@ -55,7 +55,7 @@ class ClusterAccess:
             "groups": list(who.groups),
             "resourceAttributes": {name: said for name, said in attributes.items() if said},
         }
-        if who.uid:
+        if who.uid and who.known_by is KnownBy.CLUSTER:
             spec["uid"] = who.uid
         body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
         status, answer = await self._wire.read("POST", PATH, [], body)

@@ -11,6 +11,7 @@ from receiver.pipeline.intake import Intake
 from receiver.pipeline.world import World
 from receiver.policy.approval import Identity
 from receiver.web.authentication import Authenticator, SenderCredentials
+from receiver.web.proxy import Proxy
 
 
 @dataclass
@@ -34,5 +35,7 @@ INTAKE = web.AppKey("intake", Intake)
 COUNTERS = web.AppKey("counters", Counters)
 SENDERS = web.AppKey("senders", SenderCredentials)
 PEOPLE = web.AppKey("people", Authenticator)
+# The proxy in front of us that logs people in, where there is one.
+PROXY = web.AppKey[Proxy | None]("proxy")
 HEALTH = web.AppKey("health", Health)
 LIMITS = web.AppKey("limits", Limits)

@@ -79,6 +79,12 @@ class _Ours(Collector):
             "stanch_claims_fenced", "Outcomes that came after the lease was lost.", counters.fenced
         )
         for name, text, values, label in (
+            (
+                "stanch_api_refused",
+                "Calls of the API that were refused, by why.",
+                counters.refused_callers,
+                "why",
+            ),
             ("stanch_steps", "Steps taken, by kind.", counters.steps, "step"),
             ("stanch_objections", "Guards' objections before acting, by code.", counters.objections, "code"),
             ("stanch_writes", "Writes, by what became of them.", counters.writes, "outcome"),

@@ -27,9 +27,11 @@ from receiver.domain.journal import Kept, line_of
 from receiver.domain.outcomes import Outcome, Tally
 from receiver.domain.plans import ApprovalRule, ObjectRef, Plan, Risk, Undo, Verification
 from receiver.domain.severity import Severity
+from receiver.pipeline.counters import Counters
 from receiver.store.audit import FORMAT, GENESIS, chained
 from receiver.store.effects import StoredPlan
 from receiver.web.api import errors
+from receiver.web.keys import COUNTERS
 from receiver.web.views import incident_view, isolation_view, plan_view, recorded_view, tally_view
 
 NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
@@ -177,6 +179,7 @@ class FakeService:
     def application(self) -> web.Application:
         """The routes that the commands use."""
         application = web.Application(middlewares=[errors])
+        application[COUNTERS] = Counters()
         application.router.add_get("/api/v1/{path:.*}", self._get)
         application.router.add_post("/api/v1/{path:.*}", self._post)
         return application

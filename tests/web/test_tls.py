@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ssl
-import subprocess
 from pathlib import Path
 
 import aiohttp
 import pytest
-from real_process import find_binary
+from certificates import certificate
 from real_service import SENDER_TOKEN, write_credentials
 
 from receiver.app import serving
@@ -18,29 +17,6 @@ from receiver.demo.scenario import scenario
 from receiver.demo.world import demo_world
 from receiver.domain.errors import PermanentError
 from receiver.settings import Settings
-
-
-def certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """A self-signed certificate for loopback, and its key."""
-    openssl = find_binary("openssl")
-    if openssl is None:
-        pytest.skip("openssl is not installed: run `make deps`")
-    chain, key = folder / f"{name}.pem", folder / f"{name}.key"
-    command = [
-        str(openssl),
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        f"/CN={name}",
-    ]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(chain)]
-    subprocess.run(command, check=True, capture_output=True)
-    return chain, key
 
 
 async def test_with_a_client_authority_only_its_certificates_get_in(tmp_path: Path) -> None:
