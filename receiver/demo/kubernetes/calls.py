@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ class Call:
     body: Any
     user_agent: str
     user: str = ""
+    settled_at: str = ""
+    """When its outcome was known, by the same clock."""
     status: int | None = None
     """None while it is being handled, and for ever if it was dropped."""
     answered: bool = True
@@ -55,7 +58,8 @@ class Call:
 class CallLog:
     """All calls in order of arrival."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, now: Callable[[], datetime]) -> None:
+        self._now = now
         self._calls: list[Call] = []
         self._news = asyncio.Event()
         # Opened once and kept: a line must reach the file while the client is being killed.
@@ -75,6 +79,7 @@ class CallLog:
 
     def settled(self, call: Call, **outcome: Any) -> Call:
         """Note the outcome of ``call``; the number says which one it is."""
+        outcome["settled_at"] = self._now().isoformat()
         call = replace(self._calls[call.number], **outcome)
         self._calls[call.number] = call
         self._news.set()

@@ -55,7 +55,7 @@ class ApiServer(World):
     ) -> None:
         self._size = {"nodes": nodes, "seed": seed}
         super().__init__(clock, ready_after=ready_after, **self._size)
-        self._open_doors(CallLog(calls_file))
+        self._open_doors(CallLog(calls_file, now=self.clock.now))
         self._automatic = automatic
         self._port = port
         self._tasks: set[asyncio.Task[None]] = set()
@@ -74,7 +74,7 @@ class ApiServer(World):
         assert not self._automatic
         self.calls.close()
         World.__init__(self, clock, ready_after=self.controller.ready_after, **self._size)
-        self._open_doors(CallLog())
+        self._open_doors(CallLog(now=self.clock.now))
 
     @property
     def url(self) -> str:
