@@ -131,8 +131,14 @@ async def _upgrade_postgres(url: str) -> None:
 
 
 def _run(connection: Connection, to: str = HEAD) -> None:
-    if _revision(connection) == HEAD:
+    found = _revision(connection)
+    if found == HEAD:
         return
+    if found is not None and found > HEAD:
+        raise PermanentError(
+            f"it has the schema of a newer release ({found}), and this one knows {HEAD} at most:"
+            " start that release, or restore what was saved before it"
+        )
     from alembic import command
     from alembic.config import Config
 

@@ -11,9 +11,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, func, select, text
 
-from receiver.domain.errors import Unavailable
+from receiver.domain.errors import PermanentError, Unavailable
 from receiver.store import intake, migrate, triggers
 from receiver.store.engine import Delivery, Store
+from receiver.store.postgres import open_postgres
 from receiver.store.schema import dead_letters, deliveries, metadata
 from receiver.store.sqlite import open_sqlite
 from receiver.store.timeline import moment
@@ -135,3 +136,15 @@ def test_a_store_of_the_first_release_is_brought_on_with_what_is_in_it(tmp_path:
         )
     engine.dispose()
     assert len(kept) == len(triggers.SQLITE)
+
+
+async def test_a_store_of_a_newer_release_is_left_alone(store_url: str) -> None:
+    store = open_sqlite(migrate.sqlite_path(store_url)) if "sqlite" in store_url else open_postgres(store_url)
+
+    def age(tx: Connection) -> None:
+        tx.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    await store.write(age)
+    await store.close()
+    with pytest.raises(PermanentError, match=r"of a newer release \(9999\)"):
+        await asyncio.to_thread(migrate.prepare, store_url)
