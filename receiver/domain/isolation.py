@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
@@ -32,6 +32,8 @@ DENY_ALL = "stanch-quarantine"
 BLOCK = "stanch-block-"
 # More is a list that nobody reads before saying yes; wider may shut out whole providers (row 007.1d).
 MOST_BLOCKED = 100
+# Addresses are given to others. Who still attacks after this is blocked elsewhere, or anew.
+LONGEST_BLOCK = timedelta(days=30)
 WIDEST_IPV4, WIDEST_IPV6 = 24, 64
 EVERYBODY_IPV4, EVERYBODY_IPV6 = "0.0.0.0/0", "::/0"
 

@@ -204,7 +204,7 @@ def _isolating(isolator: tuple[str, ...]) -> list[Admission]:
                 Check(
                     f"{_IS_BLOCK} || (object.metadata.name == {_literal(DENY_ALL)} && "
                     f"{_exactly('object.spec', deny_all())})",
-                    f"the isolator creates {DENY_ALL}, which lets nothing through, and {BLOCK}…, and no other",
+                    f"the isolator creates {DENY_ALL}, which lets nothing through, {BLOCK}…, and no other",
                 ),
                 *_blocking(),
             ),

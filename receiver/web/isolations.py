@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import Field, model_validator
 
 from receiver.domain.durations import Duration
-from receiver.domain.isolation import MOST_BLOCKED, Act, Wanted
+from receiver.domain.isolation import LONGEST_BLOCK, MOST_BLOCKED, Act, Wanted
 from receiver.pipeline import containing
 from receiver.pipeline.world import World
 from receiver.store import isolations, timeline
@@ -20,8 +20,6 @@ from receiver.web.views import isolation_view
 
 _NAME = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 _MOST_WRITTEN = 60
-# Addresses are given to others; who still attacks after this is blocked elsewhere, or anew.
-_LONGEST = timedelta(days=30)
 
 
 class Isolate(Reason):
@@ -36,7 +34,7 @@ class Isolate(Reason):
     block: list[Annotated[str, Field(max_length=_MOST_WRITTEN)]] = Field(
         default_factory=list, max_length=MOST_BLOCKED
     )
-    expires: Annotated[Duration, Field(gt=timedelta(), le=_LONGEST)] | None = None
+    expires: Annotated[Duration, Field(gt=timedelta(), le=LONGEST_BLOCK)] | None = None
 
     @model_validator(mode="after")
     def _names_one(self) -> Isolate:

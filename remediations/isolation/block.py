@@ -188,8 +188,8 @@ class BlockAddresses:
             return Held(Hold.NOT_YET, f"none of {wanted} replicas is ready: look whether the policy is why")
         return Held(
             Hold.HOLDS,
-            f"{step.target} stands as written, {ready} of {wanted} replicas are ready; who is shut out is not "
-            "counted",
+            f"{step.target} stands as written, {ready} of {wanted} replicas are ready; "
+            "who is shut out is not counted",
         )
 
 
@@ -396,14 +396,15 @@ def _notes(state: Mapping[str, Any], step: Block) -> tuple[str, ...]:
     outside = [host for host in state["monitoring"] if not _is_in_cluster(host)]
     return (
         *notes[:MOST_NAMED],
-        "what comes through a proxy or an ingress controller in the cluster is let in, whoever sent it: every "
-        "pod is, monitoring that runs in the cluster too",
+        "what comes through a proxy or an ingress controller in the cluster is let in, whoever sent it: "
+        "every pod is, monitoring that runs in the cluster too",
         *(f"monitoring at {host} is outside the cluster: look that it is none of these" for host in outside),
         "many people may share an address: customers behind it are shut out as well",
-        "some networks (Cilium) count no node as an address, and shut out what comes from another node itself; "
-        "what policies of other kinds than NetworkPolicy say is not looked at",
+        "some networks (Cilium) count no node as an address, and shut out what comes from another node "
+        "itself; what policies of other kinds than NetworkPolicy say is not looked at",
         ENFORCED,
-        f"it stays until a person deletes it; at {step.until.isoformat(timespec='minutes')} people are asked to",
+        f"it stays until a person deletes it; at {step.until.isoformat(timespec='minutes')} people are asked "
+        "to",
     )
 
 
