@@ -247,14 +247,14 @@ def guards(state: Mapping[str, Any], networks: Iterable[Network], step: Block) -
     if others := _deciding(state, step):
         found.append(
             f"network policies add up, and {listed(others)} decides what comes in: this one would open what "
-            "that closes; take it away first, or block the addresses there"
+            "that closes. Take it away first, or block the addresses there"
         )
     if any(
         one["metadata"]["name"] == step.target.name and not _is_ours(one, step) for one in state["policies"]
     ):
         found.append(f"{step.target} is there and says something else")
     if not any(_keeps_clients(one) for one in _serving(state, step)):
-        found.append(f"it would shut out nobody: {_UNSEEN}; block them at the ingress or the web firewall")
+        found.append(f"it would shut out nobody: {_UNSEEN}. Block them at the ingress or the web firewall")
     return found
 
 
