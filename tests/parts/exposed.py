@@ -5,15 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from receiver.demo.kubernetes import ApiServer
-from receiver.demo.kubernetes.resources import NODES
 from receiver.domain.isolation import Act, Wanted
 
 ATTACKER = "203.0.113.7/32"
 
 
-def expose(api: ApiServer, namespace: str, app: str, **spec: Any) -> None:
-    """Put it behind a load balancer that keeps them, and give nodes and the API server their addresses."""
+def exposed(namespace: str, app: str, **spec: Any) -> list[dict[str, Any]]:
+    """The load balancer before it, which keeps them, and where the API server is."""
     usual = {
         "selector": {"app": app},
         "ports": [{"port": 443}],
@@ -28,17 +26,14 @@ def expose(api: ApiServer, namespace: str, app: str, **spec: Any) -> None:
         "spec": usual | spec,
         "status": {"loadBalancer": {"ingress": [{"ip": "198.51.100.1"}]}},
     }
-    slice_ = {
+    api_server = {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {"name": "kubernetes", "namespace": "default"},
         "addressType": "IPv4",
         "endpoints": [{"addresses": ["198.51.100.20"]}],
     }
-    api.load([service, slice_])
-    for number, node in enumerate(api.find("nodes")):
-        addresses = [{"type": "InternalIP", "address": f"10.0.0.{number + 1}"}]
-        api.registry.write_status(NODES, node, {**node["status"], "addresses": addresses}, "kubelet")
+    return [service, api_server]
 
 
 def blocking(namespace: str, app: str, now: datetime, *blocked: str, hours: int = 24) -> Wanted:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pytest
 from builders import CAROL, MALLORY
-from exposed import ATTACKER, blocking, expose
+from exposed import ATTACKER, blocking, exposed
 from harness import Harness, harness
 from sqlalchemy import select
 
@@ -35,7 +35,7 @@ NAMESPACE, APP = "greenlang", "greenlang-api"
 async def attacked(store: Store, **spec: Any) -> AsyncIterator[Harness]:
     """A security incident that somebody opened; the workload is reached from outside."""
     async with harness(store) as h:
-        expose(h.demo.api, NAMESPACE, APP, **spec)
+        h.demo.api.load(exposed(NAMESPACE, APP, **spec))
         await h.clock.advance(timedelta(seconds=1))
         h.demo.api.reconcile()
         await people.open_security(

@@ -66,7 +66,8 @@ def address(cidr: str, *blocked: str) -> Json:
     return {"ipBlock": {"cidr": cidr, **({"except": [*blocked]} if blocked else {})}}
 
 
-EVERY, V4, V6 = {"namespaceSelector": {}}, "0.0.0.0/0", "::/0"
+EVERY: Json = {"namespaceSelector": {}}
+V4, V6 = "0.0.0.0/0", "::/0"
 
 
 def workload(replicas: int | None) -> Json:
