@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
@@ -381,6 +382,10 @@ def test_a_yes_is_to_these_addresses_of_these_pods_until_then(change: str) -> No
     }
     other = others[change]
     assert isinstance(other, IsolationPlan)
+    step, changed = plan.steps[0], other.steps[0]
+    assert isinstance(step, Block)
+    # Not by its name alone, which has a part of it.
+    assert replace(plan, steps=(replace(step, **{change: getattr(changed, change)}),)).digest != plan.digest
     assert other.digest != plan.digest and other.steps[0].target.name != plan.steps[0].target.name
     assert plan.asked_for("lena", "logins").digest == plan.digest == planned()[0].digest
 
