@@ -53,6 +53,8 @@ async def isolate(world: World, incident_id: int, who: Identity, wanted: Wanted,
 
     def body(tx: Connection) -> Incident:
         held = _locked(tx, incident_id)
+        if (why := rules.outside(held.incident, plan)) is not None:
+            raise Conflict(why if reads else UNTOLD)
         for one in held.incident.isolations:
             same = (one.act, one.target.uid) == (plan.act, plan.target.uid)
             # What stands of these is a person's to take away, and whether it is gone the cluster tells.

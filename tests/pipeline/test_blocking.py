@@ -141,6 +141,27 @@ async def test_a_yes_that_comes_after_its_end_writes_nothing(store: Store) -> No
         assert policies_of(h) == []
 
 
+async def test_what_the_incident_does_not_lock_is_locked_and_kept_first(store: Store) -> None:
+    async with attacked(store) as h:
+        edge = "edge"
+        pods = {"labels": {"app": edge}}
+        template = {"metadata": pods, "spec": {"containers": [{"name": "proxy", "image": "p"}]}}
+        spec = {"replicas": 1, "selector": {"matchLabels": {"app": edge}}, "template": template}
+        metadata = {"name": edge, "namespace": edge}
+        proxy = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
+        h.demo.api.load([proxy, exposed(edge, edge)[0]])
+        await h.clock.advance(timedelta(seconds=1))
+        h.demo.api.reconcile()
+        about = blocking(edge, edge, h.clock.now())
+        with pytest.raises(Conflict, match="stanch incidents secure 1 --scope namespace/edge comes first"):
+            await asked(h, about)
+        with pytest.raises(Conflict, match="those with the right see why"):
+            await isolate(h.world, 1, CAROL, about, reason="from there")
+        await people.secure(h.world, 1, LEAD, reason="the edge too", scopes=("namespace/edge",))
+        await asked(h, about)
+        assert await state(h) is IsolationState.ASKED
+
+
 @pytest.mark.parametrize("kind", ["drop", "lose-answer"])
 async def test_a_lost_answer_is_looked_at_and_leads_to_one_policy(
     store: Store, kind: Literal["drop", "lose-answer"]
