@@ -283,10 +283,10 @@ class IsolationState(StrEnum):
     FAILED = "failed"
     LIFTING = "being-lifted"
     LIFTED = "lifted"
+    # Nobody had begun it when the lock was lifted.
+    RELEASED = "released"
 
 
-# What is said of those that nobody had begun when the lock was lifted.
-RELEASED = "released before it was carried out"
 # What stands in the cluster because of us.
 STANDING = frozenset({IsolationState.DONE, IsolationState.HOLDS, IsolationState.TALKING})
 

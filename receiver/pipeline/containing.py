@@ -32,7 +32,12 @@ from receiver.store.timeline import Locked
 
 # Whoever may not read it does not learn from a refusal what is isolated, or which pods there are.
 UNTOLD = "it cannot be asked for; those with the right see why"
-_OVER = (IsolationState.DENIED, IsolationState.FAILED, IsolationState.LIFTED)
+_OVER = (
+    IsolationState.DENIED,
+    IsolationState.FAILED,
+    IsolationState.LIFTED,
+    IsolationState.RELEASED,
+)
 
 
 async def isolate(world: World, incident_id: int, who: Identity, wanted: Wanted, *, reason: str) -> Incident:

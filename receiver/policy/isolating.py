@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from receiver.domain import events as ev
 from receiver.domain.approved_isolation import ApprovedIsolation
 from receiver.domain.incidents import Incident, Lockdown
-from receiver.domain.isolation import RELEASED, Isolating, IsolationPlan, IsolationState, Wanted
+from receiver.domain.isolation import Isolating, IsolationPlan, IsolationState, Wanted
 from receiver.domain.locks import covering, of_namespace
 from receiver.domain.names import DNS_LABEL
 from receiver.domain.plans import ObjectRef
@@ -135,8 +135,9 @@ def not_known(plans: Iterable[IsolationPlan], known: Iterable[Isolating]) -> lis
     What was taken back, or never begun when an earlier lock was lifted, is asked for anew.
     """
     found = {(plan.act, plan.target.uid): plan for plan in reversed(list(plans))}
+    anew = (IsolationState.LIFTED, IsolationState.RELEASED)
     for one in known:
-        if one.state is not IsolationState.LIFTED and one.sentence != RELEASED:
+        if one.state not in anew:
             found.pop((one.act, one.target.uid), None)
     return list(reversed(found.values()))
 
