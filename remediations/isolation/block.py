@@ -52,6 +52,7 @@ SPEC = IsolationSpec(
         Permission("", "services", "list"),
         Permission("", "nodes", "list", everywhere=True),
         Permission("networking.k8s.io", "networkpolicies", "list"),
+        Permission("networking.k8s.io", "networkpolicies", "get"),
         # The API server's own addresses stand in the namespace default.
         Permission("discovery.k8s.io", "endpointslices", "get", everywhere=True),
     ),

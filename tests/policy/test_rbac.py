@@ -91,6 +91,16 @@ def test_what_signs_isolate_the_isolator_writes_and_the_reader_reads() -> None:
     assert rules(found, EXECUTOR) == rules(of(policy(target=FIXED)), EXECUTOR)
 
 
+def test_what_people_ask_for_beside_a_sign_has_its_rights_whichever_the_sign_asks_for() -> None:
+    found = of(isolating(Act.NODE_ISOLATE))
+    block = ISOLATIONS[Act.IP_BLOCK]
+    for role, rights in ((READER, block.reads), (ISOLATOR, block.writes)):
+        granted = [one for one in found if one["metadata"]["name"] == role]  # type: ignore[index]
+        for right in rights:
+            asked = {"group": right.group, "resource": right.resource, "verb": right.verb}
+            assert allowed(granted, **asked, namespace="shop", name="any"), right
+
+
 def test_the_isolator_deletes_evicts_and_replaces_nothing() -> None:
     found = [role for role in of(isolating(*BY_SIGNS)) if role["metadata"]["name"] == ISOLATOR]  # type: ignore[index]
     assert [role["kind"] for role in found] == ["ClusterRole", "Role"]
