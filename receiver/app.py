@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
@@ -206,7 +207,7 @@ async def serving(
             databases=databases,
             endpoints=door_outside,
             evidence=_evidence(settings),
-            isolations=isolations.build(door),
+            isolations=isolations.build(door, _monitoring(settings)),
             isolator=Isolator(isolating.writing),
             standing=_standing(settings),
             # As ourselves: neither the reader nor the executor asks about people.
@@ -411,6 +412,12 @@ def _standing(settings: Settings) -> Callable[[], Awaitable[Standing | str]]:
     if settings.standing_file is None or settings.security_keys is None:
         return no_standing
     return StandingFile(settings.standing_file, settings.security_keys).read
+
+
+def _monitoring(settings: Settings) -> tuple[str, ...]:
+    """The hosts that measurements and alerts come from."""
+    urls = (settings.prometheus_url, *settings.alertmanager_urls)
+    return tuple(dict.fromkeys(host for url in urls if url and (host := urlsplit(url).hostname)))
 
 
 def _destinations(settings: Settings, session: aiohttp.ClientSession) -> list[Destination]:

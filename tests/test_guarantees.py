@@ -27,7 +27,7 @@ from receiver.clients.cluster import Cluster
 from receiver.clients.isolator import IsolatorDoor
 from receiver.domain.approved_isolation import ApprovedIsolation
 from receiver.domain.approved import ApprovedPlan
-from receiver.domain.isolation import Isolating, IsolationPlan, Relabel
+from receiver.domain.isolation import Block, Isolating, IsolationPlan, Relabel
 from receiver.domain.plans import EvictStep, PatchStep, Plan
 from receiver.policy import isolating as rules
 from receiver.policy.approval import approve_by_rule
@@ -36,13 +36,14 @@ from datetime import datetime
 
 async def shown(
     door: IsolatorDoor, cluster: Cluster, plan: Plan, isolation: IsolationPlan, one: Isolating, now: datetime,
-    approved: ApprovedPlan, relabel: Relabel, patch: PatchStep, evict: EvictStep,
+    approved: ApprovedPlan, relabel: Relabel, block: Block, patch: PatchStep, evict: EvictStep,
 ) -> None:
 """
 RIGHT = (
     "rules.approved(one, isolation)",
     "ApprovedIsolation('S-1', isolation, 'lena')",
     "await door.carry_out(relabel, {}, intent='i')",
+    "await door.carry_out(block, None, intent='i')",
     "approve_by_rule('P-1', plan, now=now)",
     "await cluster.evict(evict, dry_run=False)",
 )
@@ -51,6 +52,8 @@ WRONG = {
     "an approved isolation holds a cure": "ApprovedIsolation('S-1', plan, 'lena')",
     "an approved cure stands for an approved isolation": "held: ApprovedIsolation = approved",
     "a plan of an isolation holds the step of a cure": "isolation.steps = (patch,)",
+    "a block says more than addresses": "Block(block.target, {}, (), now, 1, spec={})",
+    "a block says what is let in": "block.ingress",
     "the isolator patches": "await door.carry_out(patch, {}, intent='i')",
     "the isolator evicts": "await door.carry_out(evict, {}, intent='i')",
     "the isolator has a way to delete": "await door.delete(relabel)",

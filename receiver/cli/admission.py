@@ -41,7 +41,7 @@ def admission(
     """Print the admission policies for the service's own accounts.
 
     None of them may delete anything, evict or change a pod in quarantine, or set what runs to no replicas.
-    The isolator may put pods into quarantine, cordon and taint nodes, and create one network policy.
+    The isolator may put pods into quarantine, cordon and taint nodes, and create two kinds of network policy.
     They are ValidatingAdmissionPolicies with their bindings, which every Kubernetes since 1.30 has.
     """
     from receiver.policy.admission import admissions, documents

@@ -201,6 +201,8 @@ def secure(
         'stanch incidents isolate 17 --pod shop/api-7c9d-x2x --reason "a miner runs in it"',
         'stanch incidents isolate 17 --node node-3 --reason "its kubelet was used"',
         'stanch incidents isolate 17 --node-of shop/api-7c9d-x2x --reason "it escaped to its node"',
+        "stanch incidents isolate 17 --block 203.0.113.0/24 --deployment shop/api --expires 24h "
+        '--reason "logins from there"',
     )
 )
 def isolate(
@@ -221,26 +223,50 @@ def isolate(
             "--node-of", help="The same for the node of this pod: NAMESPACE/NAME.", show_default=False
         ),
     ] = None,
+    block: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--block",
+            help="Shut this network out of --deployment: an address, or CIDR up to /24 (IPv6: /64). "
+            "Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    deployment: Annotated[
+        str | None,
+        typer.Option("--deployment", help="What --block shuts out of: NAMESPACE/NAME.", show_default=False),
+    ] = None,
+    expires: Annotated[
+        str | None,
+        typer.Option(
+            "--expires", help="How long --block is meant to stand, such as 24h.", show_default=False
+        ),
+    ] = None,
     url: Url = DEFAULT_URL,
     token_file: TokenFile = None,
     output: As = Output.TEXT,
 ) -> None:
-    """Ask for a pod or a node to be isolated; a security lead sees it and says yes with `stanch approve`."""
+    """Ask for a pod, a node or a workload to be isolated; a security lead says yes with `stanch approve`."""
     from receiver.cli.client import connect
     from receiver.terminal import screen
 
-    if sum(one is not None for one in (pod, node, node_of)) != 1:
-        raise typer.BadParameter("name one of --pod, --node and --node-of")
-    body: dict[str, str] = {"reason": reason, "act": "node.isolate"}
+    if sum(one is not None for one in (pod, node, node_of, block)) != 1:
+        raise typer.BadParameter("name one of --pod, --node, --node-of and --block")
+    if len({one is None for one in (block, deployment, expires)}) != 1:
+        raise typer.BadParameter("--block, --deployment and --expires go together")
+    body: dict[str, object] = {"reason": reason, "act": "node.isolate"}
     if node is not None:
         body["node"] = node
+    elif block is not None:
+        namespace, name = _named(deployment, "--deployment")
+        body |= {"act": "ip.block", "namespace": namespace, "deployment": name}
+        body |= {"block": block, "expires": expires}
+    elif pod is not None:
+        namespace, name = _named(pod, "--pod")
+        body |= {"act": "pod.quarantine", "namespace": namespace, "pod": name}
     else:
-        namespace, _, name = (pod or node_of or "").partition("/")
-        if not namespace or not name:
-            raise typer.BadParameter("write NAMESPACE/NAME", param_hint="--pod" if pod else "--node-of")
+        namespace, name = _named(node_of, "--node-of")
         body |= {"namespace": namespace, "pod": name}
-        if pod is not None:
-            body["act"] = "pod.quarantine"
     found = connect(url, token_file).post(f"/incidents/{incident}/isolate", body)
     if output is Output.JSON:
         return screen.print_json(found)
@@ -326,6 +352,14 @@ def watch(
 
 def _tell(incident: int, what: str, reason: str | None, told: str, call: Call, **more: object) -> None:
     tell(incident, what, {**more} if reason is None else {"reason": reason, **more}, told, call)
+
+
+def _named(given: str | None, option: str) -> tuple[str, str]:
+    """The namespace and the name in it."""
+    namespace, _, name = (given or "").partition("/")
+    if not namespace or not name:
+        raise typer.BadParameter("write NAMESPACE/NAME", param_hint=option)
+    return namespace, name
 
 
 def _plan(progress: object) -> Text:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, assert_never
 
 from receiver.clients.answers import Answer, Rejected
 from receiver.clients.wire import WRITE_TIMEOUT_SECONDS, Wire, path_of
-from receiver.domain.isolation import Deny, IsolationStep, Relabel, Shun, deny_all
+from receiver.domain.isolation import Block, Deny, IsolationStep, Relabel, Shun, all_but, deny_all
 from receiver.domain.plans import MANAGER, MARKER, ObjectRef
 from receiver.domain.pointers import escaped
 
@@ -55,11 +55,9 @@ class Isolator:
         ]
         target = step.target
         match step:
-            case Deny():
+            case Deny() | Block():
                 path = path_of(target.api_version, target.kind, target.namespace)
-                return await self._wire.write(
-                    "POST", path, query, _policy(target, intent), "application/json"
-                )
+                return await self._wire.write("POST", path, query, _policy(step, intent), "application/json")
             case Relabel() | Shun():
                 assert current is not None
                 path = path_of(target.api_version, target.kind, target.namespace, target.name)
@@ -73,16 +71,26 @@ class Isolator:
                 assert_never(step)
 
 
-def _policy(target: ObjectRef, intent: str) -> dict[str, Any]:
+def _policy(step: Deny | Block, intent: str) -> dict[str, Any]:
+    annotations = {MARKER: intent}
+    match step:
+        case Deny():
+            spec = deny_all()
+        case Block():
+            spec = all_but(step.pods, step.blocked)
+            annotations |= {
+                "stanch.dev/incident": str(step.incident_id),
+                "stanch.dev/asked-by": step.asked_by,
+                "stanch.dev/until": step.until.isoformat(),
+            }
+        case _:
+            assert_never(step)
+    target = step.target
     return {
         "apiVersion": target.api_version,
         "kind": target.kind,
-        "metadata": {
-            "name": target.name,
-            "namespace": target.namespace,
-            "annotations": {MARKER: intent},
-        },
-        "spec": deny_all(),
+        "metadata": {"name": target.name, "namespace": target.namespace, "annotations": annotations},
+        "spec": spec,
     }
 
 

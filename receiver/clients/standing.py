@@ -19,7 +19,7 @@ import yaml
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from receiver.domain.errors import PermanentError
-from receiver.domain.isolation import Act
+from receiver.domain.isolation import BY_HAND, Act
 from receiver.domain.names import DNS_LABEL
 from receiver.domain.standing import Standing
 
@@ -108,6 +108,8 @@ def parsed(content: bytes) -> Standing:
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         # PyYAML makes dates itself, and a month 13 is a ValueError of theirs.
         raise PermanentError(f"it is no YAML: {' '.join(str(error).split())[:200]}") from error
+    if by_hand := BY_HAND & set(document.acts):
+        raise PermanentError(f"{', '.join(sorted(by_hand))} is by hand: somebody says yes to each list")
     if document.valid_until - document.signed_at > LONGEST:
         raise PermanentError(f"validUntil is more than {LONGEST.days} days after signedAt")
     return Standing(

@@ -45,6 +45,7 @@ PLURALS: Mapping[str, tuple[str, str]] = {
     "ServiceAccount": ("", "serviceaccounts"),
     "Role": ("rbac.authorization.k8s.io", "roles"),
     "RoleBinding": ("rbac.authorization.k8s.io", "rolebindings"),
+    "Service": ("", "services"),
     "NetworkPolicy": ("networking.k8s.io", "networkpolicies"),
     "EndpointSlice": ("discovery.k8s.io", "endpointslices"),
     # Of KEDA.

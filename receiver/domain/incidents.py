@@ -15,7 +15,7 @@ from typing import Any, assert_never
 from pydantic import TypeAdapter
 
 from receiver.domain import events as ev
-from receiver.domain.isolation import RELEASED, STANDING, Isolating, IsolationState
+from receiver.domain.isolation import STANDING, Isolating, IsolationState
 from receiver.domain.occurrences import Ending
 from receiver.domain.plans import Receipt
 from receiver.domain.security import Said, SecurityRecord
@@ -718,7 +718,7 @@ def _not_begun(known: tuple[Isolating, ...], at: datetime) -> tuple[Isolating, .
     """What nobody had begun when the lock was lifted is not isolated any more."""
     waiting = (IsolationState.ASKED, IsolationState.APPROVED)
     return tuple(
-        replace(one, state=IsolationState.DENIED, since=at, sentence=RELEASED)
+        replace(one, state=IsolationState.RELEASED, since=at, sentence="released before it was carried out")
         if one.state in waiting
         else one
         for one in known

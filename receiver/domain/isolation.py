@@ -1,15 +1,16 @@
 """What may be done in a security incident: isolate, and nothing else.
 
 An `IsolationPlan` shares nothing with the `Plan` of a cure. Its steps cannot say "delete", "evict" or "change
-what it runs": a pod loses its labels and gets a mark, a node takes no new pods, a network policy is added.
+what it runs": a pod loses its labels and gets a mark, a node takes no new pods, a network policy of one of
+two forms is added.
 So what a security incident must not do cannot be written down (playbook INC-007, lines 864-867).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
@@ -27,6 +28,14 @@ NOT_TO_BE_ENDED = {
 TAINT: Mapping[str, str] = {"key": "compromised", "value": "true", "effect": "NoSchedule"}
 # One of that name in each namespace serves all incidents: it selects by the mark.
 DENY_ALL = "stanch-quarantine"
+# How the names of those begin that shut addresses out.
+BLOCK = "stanch-block-"
+# More is a list that nobody reads before saying yes; wider may shut out whole providers (row 007.1d).
+MOST_BLOCKED = 100
+# Addresses are given to others. Who still attacks after this is blocked elsewhere, or anew.
+LONGEST_BLOCK = timedelta(days=30)
+WIDEST_IPV4, WIDEST_IPV6 = 24, 64
+EVERYBODY_IPV4, EVERYBODY_IPV6 = "0.0.0.0/0", "::/0"
 
 
 class Act(StrEnum):
@@ -34,18 +43,33 @@ class Act(StrEnum):
 
     POD_QUARANTINE = "pod.quarantine"
     NODE_ISOLATE = "node.isolate"
+    IP_BLOCK = "ip.block"
+
+
+# Asked for by people only: whoever writes an alert's labels would choose which customers are shut out.
+BY_HAND = frozenset({Act.IP_BLOCK})
+BY_SIGNS = tuple(act for act in Act if act not in BY_HAND)
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be isolated: a pod, or a node by its name or by one of its pods."""
+    """What is to be isolated: a pod, a node by its name or by one of its pods, or a workload from addresses.
+
+    ``blocked`` are networks in CIDR notation as somebody wrote them; ``deployment`` is shut to them ``until``
+    then.
+    """
 
     act: Act
     namespace: str = ""
     pod: str = ""
     node: str = ""
+    deployment: str = ""
+    blocked: tuple[str, ...] = ()
+    until: datetime | None = None
 
     def __str__(self) -> str:
+        if self.act is Act.IP_BLOCK:
+            return f"{self.act} for Deployment {self.namespace}/{self.deployment}"
         if self.node:
             return f"{self.act} of node {self.node}"
         of = "the node of pod" if self.act is Act.NODE_ISOLATE else "pod"
@@ -87,7 +111,24 @@ class Deny:
     write: Literal["deny"] = "deny"
 
 
-IsolationStep = Relabel | Shun | Deny
+@dataclass(frozen=True)
+class Block:
+    """A network policy that lets everything into what carries the labels but what comes from some addresses.
+
+    ``pods`` are the labels by which a workload selects its pods, ``blocked`` networks in canonical CIDR
+    notation. The rest is written on it for people.
+    """
+
+    target: ObjectRef
+    pods: Mapping[str, str]
+    blocked: tuple[str, ...]
+    until: datetime
+    incident_id: int
+    asked_by: str = ""
+    write: Literal["block"] = "block"
+
+
+IsolationStep = Relabel | Shun | Deny | Block
 
 
 def deny_all() -> dict[str, Any]:
@@ -96,6 +137,38 @@ def deny_all() -> dict[str, Any]:
         "podSelector": {"matchExpressions": [{"key": QUARANTINE, "operator": "Exists"}]},
         "policyTypes": ["Ingress", "Egress"],
     }
+
+
+# What is in quarantine stays cut off, whatever labels it is given: policies add up, and this one opens.
+NOT_IN_QUARANTINE: Mapping[str, str] = {"key": QUARANTINE, "operator": "DoesNotExist"}
+
+
+def all_but(pods: Mapping[str, str], blocked: Sequence[str]) -> dict[str, Any]:
+    """The ``spec`` of one that shuts addresses out.
+
+    A network policy cannot deny, so it allows all others: every pod, and both kinds of addresses, since what
+    it does not name it would shut out.
+    """
+    families = ((EVERYBODY_IPV4, False), (EVERYBODY_IPV6, True))
+    return {
+        "podSelector": {"matchLabels": dict(pods), "matchExpressions": [dict(NOT_IN_QUARANTINE)]},
+        "policyTypes": ["Ingress"],
+        "ingress": [
+            {
+                "from": [
+                    {"namespaceSelector": {}},
+                    *(
+                        {"ipBlock": _except(everybody, [one for one in blocked if (":" in one) is colons])}
+                        for everybody, colons in families
+                    ),
+                ]
+            }
+        ],
+    }
+
+
+def _except(everybody: str, blocked: list[str]) -> dict[str, Any]:
+    return {"cidr": everybody, **({"except": blocked} if blocked else {})}
 
 
 @dataclass(frozen=True)
@@ -126,13 +199,21 @@ class IsolationPlan:
                 "isolation": [self.act, self.version],
                 "incident": self.incident_id,
                 "target": [self.target.key, self.target.uid],
-                "writes": [[step.write, step.target.key] for step in self.steps],
+                "writes": [[step.write, step.target.key, *_named(step)] for step in self.steps],
             }
         )
 
     def asked_for(self, by: str, why: str) -> IsolationPlan:
         """The same, with who wants it."""
-        return replace(self, asked_by=by, why=why)
+        steps = tuple(replace(step, asked_by=by) if isinstance(step, Block) else step for step in self.steps)
+        return replace(self, asked_by=by, why=why, steps=steps)
+
+
+def _named(step: IsolationStep) -> list[Any]:
+    """What a yes covers besides the object."""
+    if isinstance(step, Block):
+        return [dict(step.pods), list(step.blocked), step.until.isoformat()]
+    return []
 
 
 @dataclass(frozen=True)
@@ -202,10 +283,10 @@ class IsolationState(StrEnum):
     FAILED = "failed"
     LIFTING = "being-lifted"
     LIFTED = "lifted"
+    # Nobody had begun it when the lock was lifted.
+    RELEASED = "released"
 
 
-# What is said of those that nobody had begun when the lock was lifted.
-RELEASED = "released before it was carried out"
 # What stands in the cluster because of us.
 STANDING = frozenset({IsolationState.DONE, IsolationState.HOLDS, IsolationState.TALKING})
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from receiver.domain import events as ev
 from receiver.domain.errors import Conflict, NotAllowed, NotFound
 from receiver.domain.incidents import Incident
-from receiver.domain.isolation import STANDING, Isolating, IsolationState, Wanted
+from receiver.domain.isolation import BY_HAND, STANDING, Isolating, IsolationState, Wanted
 from receiver.domain.plans import NotApplicable
 from receiver.pipeline.entitling import must
 from receiver.pipeline.isolating import plan_of
@@ -35,7 +35,12 @@ from receiver.store.timeline import Locked
 
 # Whoever may not read it does not learn from a refusal what is isolated, or which pods there are.
 UNTOLD = "it cannot be asked for; those with the right see why"
-_OVER = (IsolationState.DENIED, IsolationState.FAILED, IsolationState.LIFTED)
+_OVER = (
+    IsolationState.DENIED,
+    IsolationState.FAILED,
+    IsolationState.LIFTED,
+    IsolationState.RELEASED,
+)
 
 
 async def isolate(world: World, incident_id: int, who: Identity, wanted: Wanted, *, reason: str) -> Incident:
@@ -57,8 +62,13 @@ async def isolate(world: World, incident_id: int, who: Identity, wanted: Wanted,
 
     def body(tx: Connection) -> Incident:
         held = _locked(tx, incident_id)
+        if (why := rules.outside(held.incident, plan)) is not None:
+            raise Conflict(why if reads else UNTOLD)
         for one in held.incident.isolations:
-            if (one.act, one.target.uid) == (plan.act, plan.target.uid) and one.state not in _OVER:
+            same = (one.act, one.target.uid) == (plan.act, plan.target.uid)
+            # What stands of these is a person's to take away, and whether it is gone the cluster tells.
+            done = (*_OVER, *STANDING) if one.act in BY_HAND else _OVER
+            if same and one.state not in done:
                 said = f"{one.id} does that already; its state: {one.state.value}"
                 raise Conflict(said if reads else UNTOLD)
         now = world.clock.now()

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from receiver.announce.messages import anchor
 from receiver.domain.errors import StanchError, Unavailable
 from receiver.pipeline.counters import Counters
-from receiver.pipeline.expiring import expire
+from receiver.pipeline.expiring import end_blocks, expire
 from receiver.pipeline.joining import join_waiting
 from receiver.pipeline.reconciliation import RECONCILE, reconcile
 from receiver.pipeline.recording import tell
@@ -147,11 +147,12 @@ class Duties:
         return False
 
     async def expire(self) -> bool:
-        """Ask about mitigations whose time is over."""
+        """Ask about mitigations whose time is over, and about addresses that are still shut out."""
         world = self._world
 
         async def body(state: State) -> State:
             await expire(world)
+            await end_blocks(world)
             return state
 
         await self._chore(EXPIRE, EXPIRE_EVERY, body)

@@ -2,6 +2,9 @@
 
 They are asked again each day. It is never put back by itself: what it held off may still be there. That its
 incident was resolved meanwhile is the usual case and does not matter.
+
+Addresses that were shut out have a time as well. Nothing of ours can take that back, so it is told once how a
+person does, also where the incident was released long ago.
 """
 
 from __future__ import annotations
@@ -13,13 +16,14 @@ from sqlalchemy import Connection
 from receiver.announce.messages import mitigation_left
 from receiver.domain import events as ev
 from receiver.domain.durations import in_words
-from receiver.domain.incidents import PlanState
+from receiver.domain.incidents import Incident, PlanState
+from receiver.domain.isolation import LONGEST_BLOCK, STANDING, IsolationPlan
 from receiver.domain.plans import Ends
 from receiver.pipeline.measuring import measure, points_of
 from receiver.pipeline.recording import record, tell
 from receiver.pipeline.world import World
 from receiver.policy.verification import no_longer_needed
-from receiver.store import mitigations, timeline
+from receiver.store import isolations, mitigations, timeline
 from receiver.store.effects import StoredPlan
 from receiver.store.engine import pass_gate
 
@@ -44,6 +48,47 @@ async def expire(world: World) -> int:
         if ends is not None and await _came(world, ends, now):
             early += await world.store.write(lambda tx, stored=stored: _ask_early(tx, world, stored))  # type: ignore[misc]
     return len(over) + early
+
+
+async def end_blocks(world: World) -> int:
+    """Tell of everything that was isolated until a moment that has come; of how many."""
+    now = world.clock.now()
+
+    def over(tx: Connection) -> list[tuple[str, IsolationPlan]]:
+        # Twice: between asking and the end lie at most that long, and we may have been away.
+        known = isolations.by_hand(tx, since=now - 2 * LONGEST_BLOCK)
+        return [
+            (number, plan)
+            for number, plan in known
+            if plan.wanted.until is not None
+            and plan.wanted.until <= now
+            and _is_untold(timeline.load(tx, plan.incident_id), number, plan)
+        ]
+
+    told = await world.store.read(over)
+    for number, plan in told:
+        await world.store.write(
+            lambda tx, number=number, plan=plan: _tell_of_its_end(tx, world, number, plan)  # type: ignore[misc]
+        )
+    return len(told)
+
+
+def _is_untold(incident: Incident, number: str, plan: IsolationPlan) -> bool:
+    standing = any(one.id == number and one.state in STANDING for one in incident.isolations)
+    return standing and _its_end(number, plan) not in incident.escalated
+
+
+def _its_end(number: str, plan: IsolationPlan) -> str:
+    return f"{number} is over its time; where it is still there, {plan.undo_sentence}"
+
+
+def _tell_of_its_end(tx: Connection, world: World, number: str, plan: IsolationPlan) -> None:
+    pass_gate(tx)
+    held = timeline.lock(tx, plan.incident_id)
+    # Another replica may have told it meanwhile.
+    if _is_untold(held.incident, number, plan):
+        events = (ev.Escalated(_its_end(number, plan)),)
+        record(world, tx, held, events, actor=world.owner, due_at=world.clock.now())
 
 
 async def _came(world: World, ends: Ends, now: datetime) -> bool:

@@ -22,6 +22,7 @@ from receiver.domain.approved_isolation import ApprovedIsolation
 from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.isolation import (
     STANDING,
+    Block,
     Deny,
     Held,
     Hold,
@@ -32,6 +33,7 @@ from receiver.domain.isolation import (
     Relabel,
     Shun,
     Wanted,
+    all_but,
     deny_all,
 )
 from receiver.domain.plans import NotApplicable
@@ -160,6 +162,8 @@ async def _forward(world: World, claim: Claim, one: Isolating) -> Result:
         return Result((_done(one, plan, how),))
     if isinstance(fresh, NotApplicable):
         return _failed(one, fresh.reason)
+    if _is_over(plan, world.clock.now()):
+        return _failed(one, "its time was over before it was carried out")
     fresh = fresh.asked_for(plan.asked_by, plan.why)
     if one.standing and (asked := await _standing_no_more(world, one, fresh)) is not None:
         return Result((asked,))
@@ -216,7 +220,7 @@ def _stands(plan: IsolationPlan, current: Mapping[str, Any] | None) -> bool:
             return bool(after.keys() & (current["metadata"].get("labels") or {}).keys())
         case Shun(taints=taints):
             return taints[-1]["key"] in {one.get("key") for one in current["spec"].get("taints") or []}
-        case Deny():
+        case Deny() | Block():
             return True
         case _:
             assert_never(plan.steps[-1])
@@ -318,6 +322,8 @@ async def check_step(world: World, claim: Claim) -> Result:
         if one.state not in STANDING:
             continue
         plan = await _stored(world, one)
+        if _is_over(plan, now):
+            continue
         isolation = world.isolations[plan.act]
         try:
             state = await isolation.observe(plan.wanted)
@@ -335,6 +341,11 @@ async def check_step(world: World, claim: Claim) -> Result:
         elif one.state is IsolationState.DONE:
             events += _leaks(one, held)
     return Result(tuple(events), again_at=soonest)
+
+
+def _is_over(plan: IsolationPlan, now: datetime) -> bool:
+    """Whether it was asked for until a moment that has come; taking it away is a person's then."""
+    return plan.wanted.until is not None and plan.wanted.until <= now
 
 
 def _leaks(one: Isolating, held: Held) -> list[ev.Event]:
@@ -357,6 +368,8 @@ def _is_done(step: IsolationStep, current: Mapping[str, Any] | None) -> str | No
     match step:
         case Deny():
             return "it was there" if current.get("spec") == deny_all() else None
+        case Block():
+            return "found" if current.get("spec") == all_but(step.pods, step.blocked) else None
         case Relabel():
             same = current["metadata"]["uid"] == step.target.uid
             labels = current["metadata"].get("labels") or {}

@@ -15,13 +15,28 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from receiver.domain.isolation import DENY_ALL, QUARANTINE, deny_all
+from receiver.domain.isolation import (
+    BLOCK,
+    DENY_ALL,
+    EVERYBODY_IPV4,
+    EVERYBODY_IPV6,
+    MOST_BLOCKED,
+    NOT_IN_QUARANTINE,
+    QUARANTINE,
+    WIDEST_IPV4,
+    WIDEST_IPV6,
+    deny_all,
+)
 from receiver.policy.rbac import EXECUTOR, ISOLATOR, READER
 
 API_VERSION = "admissionregistration.k8s.io/v1"
 _NAMESPACE_ACCOUNTS = "system:serviceaccount:stanch:"
 ACCOUNTS = tuple(_NAMESPACE_ACCOUNTS + name for name in ("stanch", READER, EXECUTOR))
 ISOLATOR_ACCOUNT = _NAMESPACE_ACCOUNTS + ISOLATOR
+
+# As narrow as they may be at least, in the notation of either kind: from /24 and from /64 on.
+_NARROW = "^([0-9.]+/(2[4-9]|3[0-2])|[0-9a-f:.]+/(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-8]))$"
+_IS_BLOCK = f"object.metadata.name.startsWith({json.dumps(BLOCK)})"
 
 
 @dataclass(frozen=True)
@@ -187,12 +202,51 @@ def _isolating(isolator: tuple[str, ...]) -> list[Admission]:
             (Rule("networking.k8s.io", ("networkpolicies",), ("CREATE",)),),
             (
                 Check(
-                    f"object.metadata.name == {_literal(DENY_ALL)} && {_exactly('object.spec', deny_all())}",
-                    f"the isolator creates {DENY_ALL}, which lets nothing through, and no other",
+                    f"{_IS_BLOCK} || (object.metadata.name == {_literal(DENY_ALL)} && "
+                    f"{_exactly('object.spec', deny_all())})",
+                    f"the isolator creates {DENY_ALL}, which lets nothing through, {BLOCK}…, and no other",
                 ),
+                *_blocking(),
             ),
         ),
     ]
+
+
+def _blocking() -> list[Check]:
+    """One that shuts some addresses out and lets in all else: nothing about it is anybody's choice but which
+    pods and which addresses.
+    """
+    spec, rule = "object.spec", "object.spec.ingress[0]"
+    peers = f"{rule}.from"
+    names = "has(peer.ipBlock) && has(peer.ipBlock.except) && peer.ipBlock.except.size() > 0"
+    checks = (
+        (
+            f"{_keys(spec, 'podSelector', 'policyTypes', 'ingress')} && "
+            f"{_same(spec, {'policyTypes': ['Ingress']})} && has({spec}.podSelector.matchLabels) && "
+            f"{spec}.podSelector.matchLabels.size() > 0 && "
+            f"{_same(f'{spec}.podSelector', {'matchExpressions': [dict(NOT_IN_QUARANTINE)]})}",
+            "is about what comes into some pods, and about none in quarantine",
+        ),
+        (
+            f"has({spec}.ingress) && {spec}.ingress.size() == 1 && {_keys(rule, 'from')} && has({peers}) && "
+            f"{peers}.size() == 3 && {peers}[0] == {_literal({'namespaceSelector': {}})}",
+            "lets in every pod",
+        ),
+        (
+            " && ".join(
+                f"{_keys(f'{peers}[{at}]', 'ipBlock')} && {peers}[{at}].ipBlock.cidr == {_literal(everybody)}"
+                for at, everybody in ((1, EVERYBODY_IPV4), (2, EVERYBODY_IPV6))
+            ),
+            "lets in addresses of both kinds",
+        ),
+        (f"{peers}.exists(peer, {names})", "shuts somebody out"),
+        (
+            f"{peers}.all(peer, !({names}) || (peer.ipBlock.except.size() <= {MOST_BLOCKED} && "
+            f"peer.ipBlock.except.all(one, one.matches({_literal(_NARROW)}))))",
+            f"shuts out at most {MOST_BLOCKED} networks, none wider than /{WIDEST_IPV4} or /{WIDEST_IPV6}",
+        ),
+    )
+    return [Check(f"!{_IS_BLOCK} || ({expression})", f"{BLOCK}… {message}") for expression, message in checks]
 
 
 def _marked(which: str) -> str:
@@ -214,9 +268,19 @@ def _only_these(one: str, other: str) -> str:
 
 
 def _exactly(path: str, wanted: dict[str, Any]) -> str:
+    """These fields and no others."""
+    return f"{_same(path, wanted)} && {_keys(path, *wanted)}"
+
+
+def _same(path: str, wanted: dict[str, Any]) -> str:
     """Field by field: the API server's CEL knows no map whose values are of different kinds."""
-    fields = [f"has({path}.{key}) && {path}.{key} == {_literal(value)}" for key, value in wanted.items()]
-    return " && ".join([*fields, f"{path}.all(key, key in {_literal(list(wanted))})"])
+    return " && ".join(
+        f"has({path}.{key}) && {path}.{key} == {_literal(value)}" for key, value in wanted.items()
+    )
+
+
+def _keys(path: str, *names: str) -> str:
+    return f"{path}.all(key, key in {_literal(list(names))})"
 
 
 def _literal(value: object) -> str:

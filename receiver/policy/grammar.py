@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from receiver.domain.isolation import Act
+from receiver.domain.isolation import BY_SIGNS
 from receiver.domain.plans import Risk, UndoWhen
 from receiver.domain.severity import Severity
 from receiver.policy.matching import API_VERSIONS
@@ -173,7 +173,7 @@ _SECURITY = table(
     table(
         "isolate",
         "What is isolated then, once a security lead or a standing approval says yes.",
-        Key("act", Form.WORD, "In which way.", needed=True, words=tuple(act.value for act in Act)),
+        Key("act", Form.WORD, "In which way.", needed=True, words=tuple(act.value for act in BY_SIGNS)),
         Key(
             "pod",
             Form.TEXT,

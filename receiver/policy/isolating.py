@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from receiver.domain import events as ev
 from receiver.domain.approved_isolation import ApprovedIsolation
 from receiver.domain.incidents import Incident, Lockdown
-from receiver.domain.isolation import RELEASED, Isolating, IsolationPlan, IsolationState, Wanted
+from receiver.domain.isolation import Isolating, IsolationPlan, IsolationState, Wanted
+from receiver.domain.locks import covering, of_namespace
 from receiver.domain.names import DNS_LABEL
 from receiver.domain.plans import ObjectRef
 from receiver.domain.standing import Standing
@@ -134,10 +135,25 @@ def not_known(plans: Iterable[IsolationPlan], known: Iterable[Isolating]) -> lis
     What was taken back, or never begun when an earlier lock was lifted, is asked for anew.
     """
     found = {(plan.act, plan.target.uid): plan for plan in reversed(list(plans))}
+    anew = (IsolationState.LIFTED, IsolationState.RELEASED)
     for one in known:
-        if one.state is not IsolationState.LIFTED and one.sentence != RELEASED:
+        if one.state not in anew:
             found.pop((one.act, one.target.uid), None)
     return list(reversed(found.values()))
+
+
+def outside(incident: Incident, plan: IsolationPlan) -> str | None:
+    """Why people may not ask for this in this incident: no evidence is kept of what it does not lock.
+
+    A node is another matter: what runs on it goes on as it is.
+    """
+    scopes = () if incident.lockdown is None else incident.lockdown.scopes
+    if not plan.target.namespace or covering(plan.target) & set(scopes):
+        return None
+    return (
+        f"{plan.target} is not in what incident {incident.id} locks, so no evidence of it is kept; "
+        f"stanch incidents secure {incident.id} --scope {of_namespace(plan.target.namespace)} comes first"
+    )
 
 
 def not_now(incident: Incident, isolating: Isolating, *, lifting: bool) -> str | None:

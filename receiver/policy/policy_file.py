@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from receiver.domain.isolation import Act
+from receiver.domain.isolation import BY_HAND, BY_SIGNS, Act
 from receiver.domain.names import DNS_LABEL, DNS_LABEL_IS
 from receiver.domain.plans import ApprovalRule, Ends, Risk, Spec, Undo, UndoWhen, Verification
 from receiver.domain.redaction import SECRET_NAME
@@ -466,8 +466,15 @@ def _isolate(sign: Fields) -> tuple[IsolationWish, ...]:
 
     def wish(fields: Fields) -> None:
         fields.known(("act", "pod", "node"))
-        fields.node("act", needed=True, add=f"act: {' or '.join(Act)}")
+        fields.node("act", needed=True, add=f"act: {' or '.join(BY_SIGNS)}")
         act = fields.word("act", Act, Act.POD_QUARANTINE)
+        if act in BY_HAND:
+            fields.document.complain(
+                fields.node("act") or fields.at,
+                f"{act} is asked for by people only: who writes an alert would choose who is shut out",
+                "leave it out; stanch incidents isolate asks for it",
+            )
+            return
         pod, node = fields.text("pod") or "", fields.text("node") or ""
         for key, said in (("pod", pod), ("node", node)):
             left = LOOK_UP.sub("x", said)

@@ -15,7 +15,7 @@ from typing import Any
 
 from receiver.domain.backends import BACKEND
 from receiver.domain.endpoints import HTTP
-from receiver.domain.isolation import Act, IsolationSpec
+from receiver.domain.isolation import BY_HAND, Act, IsolationSpec
 from receiver.domain.plans import Permission, Spec
 from receiver.policy.model import Mode, Policy, PolicySet
 
@@ -52,7 +52,7 @@ def grants(
 ) -> list[Grant]:
     """Every right that some policy needs, once; ``evidence_reads`` where it may find an attack.
 
-    Of the ``isolations`` those that its signs ask for: what people ask for besides has no rights by itself.
+    Of the ``isolations`` those that its signs ask for, and beside them those that only people ask for.
     """
     found: dict[Grant, None] = {}
     for policy in policies.policies:
@@ -99,8 +99,8 @@ def _of_policy(
 
 def _of_signs(policy: Policy, isolations: Mapping[Act, IsolationSpec]) -> Iterator[Grant]:
     """Whose pods and nodes they are shows only in the alert, so no names are fixed."""
-    acts = dict.fromkeys(wish.act for sign in policy.security for wish in sign.isolate)
-    specs = [isolations[act] for act in acts if act in isolations]
+    acts = {wish.act for sign in policy.security for wish in sign.isolate}
+    specs = [spec for act, spec in isolations.items() if acts and act in acts | BY_HAND]
     for namespace in policy.target.namespaces:
         for spec in specs:
             yield from (_granted(READER, namespace, right) for right in spec.reads)

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection, insert, select, update
 
 from receiver.domain.errors import NotFound
-from receiver.domain.isolation import IsolationPlan
+from receiver.domain.isolation import BY_HAND, IsolationPlan
 from receiver.store.schema import isolations
 from receiver.store.timeline import seconds
 
@@ -51,6 +51,16 @@ def others(tx: Connection, plan: IsolationPlan) -> list[int]:
         .order_by(isolations.c.incident_id)
     )
     return [row.incident_id for row in found]
+
+
+def by_hand(tx: Connection, *, since: datetime) -> list[tuple[str, IsolationPlan]]:
+    """Those that only people ask for, planned since then, by number."""
+    found = tx.execute(
+        select(isolations.c.id, isolations.c.body)
+        .where(isolations.c.act.in_(sorted(BY_HAND)), isolations.c.created_at >= seconds(since))
+        .order_by(isolations.c.id)
+    )
+    return [(f"S-{row.id}", _PLAN.validate_json(row.body)) for row in found]
 
 
 def keep(tx: Connection, isolation_id: str, plan: IsolationPlan) -> None:

@@ -9,7 +9,7 @@ from typing import Any, assert_never
 
 from receiver.domain.events import EvidenceSealed, Recorded, event_text
 from receiver.domain.incidents import Incident, Lockdown, as_json
-from receiver.domain.isolation import Deny, Isolating, IsolationPlan, IsolationStep, Relabel, Shun
+from receiver.domain.isolation import Block, Deny, Isolating, IsolationPlan, IsolationStep, Relabel, Shun
 from receiver.domain.occurrences import occurrences
 from receiver.domain.outcomes import Outcome, Tally
 from receiver.domain.security import Said, SecurityRecord
@@ -122,6 +122,12 @@ def _written(step: IsolationStep) -> list[str]:
     match step:
         case Deny():
             return [f"+ {step.target}: lets nothing in or out of what carries the mark"]
+        case Block():
+            pods = ", ".join(f"{name}={value}" for name, value in sorted(step.pods.items()))
+            return [
+                f"+ {step.target}: lets everything into pods with {pods} but what comes from",
+                *(f"- {network}" for network in step.blocked),
+            ]
         case Relabel():
             gone = [f"- label {name}={value}" for name, value in sorted(step.before.items())]
             come = [f"+ label {name}={value}" for name, value in sorted(step.after.items())]

@@ -36,6 +36,7 @@ from receiver.domain.plans import NotApplicable, ObjectRef, Permission
 from receiver.domain.remediation import ClusterReader
 from receiver.domain.selectors import selects
 from receiver.domain.workloads import reference
+from remediations.isolation.reading import ENFORCED, addresses_of, listed
 
 SPEC = IsolationSpec(
     act=Act.POD_QUARANTINE,
@@ -61,8 +62,6 @@ SPEC = IsolationSpec(
 _MOST_LABELS = 16_000
 # What still leaves a pod that lets nothing out: the odd packet of the node's own counters.
 _SILENT_BELOW = 50.0
-# As many as a person reads on a card.
-_NAMED = 5
 
 
 class Quarantine:
@@ -160,7 +159,7 @@ class Quarantine:
             if any(_is_of(each, pod) for each in one.get("endpoints") or [])
         )
         if serving:
-            return Held(Hold.NOT_YET, f"it is still among the endpoints of {_listed(serving)}")
+            return Held(Hold.NOT_YET, f"it is still among the endpoints of {listed(serving)}")
         if traffic is None:
             return Held(
                 Hold.CANNOT_TELL, "no Service sends it anything; what it sends itself is not measured"
@@ -192,23 +191,14 @@ def _notes(
         notes.append("it is on the host's network: no network policy reaches it, isolate the node as well")
     if opened := sorted(one["metadata"]["name"] for one in policies if _opens(one, mark)):
         notes.append(
-            f"network policies add up: {_listed(opened)} still allows it something; "
+            f"network policies add up: {listed(opened)} still allows it something; "
             "whether it talks is looked at afterwards"
         )
     if pod["metadata"].get("deletionTimestamp"):
         notes.append("somebody deleted it already: it ends within its grace period, whatever is done here")
     notes += _replaced(pod)
-    notes.append(
-        "network policies hold only where the cluster's network enforces them, and connections that are open "
-        "may live on"
-    )
+    notes.append(ENFORCED)
     return tuple(notes)
-
-
-def _listed(names: list[str]) -> str:
-    """Anybody in the namespace can make hundreds of them."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def _opens(policy: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
@@ -239,10 +229,4 @@ def _is_of(endpoint: Mapping[str, Any], pod: Mapping[str, Any]) -> bool:
     about = endpoint.get("targetRef") or {}
     if about.get("uid"):
         return bool(about["uid"] == pod["metadata"]["uid"])
-    return bool(_addresses(pod) & set(endpoint.get("addresses") or []))
-
-
-def _addresses(pod: Mapping[str, Any]) -> set[str]:
-    status = pod.get("status") or {}
-    found = {str(one.get("ip")) for one in status.get("podIPs") or []}
-    return found | ({str(status["podIP"])} if status.get("podIP") else set())
+    return bool(addresses_of(pod) & set(endpoint.get("addresses") or []))

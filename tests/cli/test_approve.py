@@ -114,17 +114,47 @@ def test_an_isolation_is_shown_and_approved_by_the_same_command(
         (("--pod", "shop/api-x"), {"act": "pod.quarantine", "namespace": "shop", "pod": "api-x"}),
         (("--node", "node-1"), {"act": "node.isolate", "node": "node-1"}),
         (("--node-of", "shop/api-x"), {"act": "node.isolate", "namespace": "shop", "pod": "api-x"}),
+        (
+            (
+                "--block",
+                "203.0.113.7",
+                "--block",
+                "2001:db8::/64",
+                "--deployment",
+                "shop/api",
+                "--expires",
+                "1d",
+            ),
+            {
+                "act": "ip.block",
+                "namespace": "shop",
+                "deployment": "api",
+                "block": ["203.0.113.7", "2001:db8::/64"],
+                "expires": "1d",
+            },
+        ),
     ],
 )
 def test_what_is_to_be_isolated_is_named_in_one_way(
-    stanch: Stanch, service: FakeService, words: tuple[str, ...], body: dict[str, str]
+    stanch: Stanch, service: FakeService, words: tuple[str, ...], body: dict[str, object]
 ) -> None:
     assert stanch("incidents", "isolate", "17", *words, "--reason", "a miner").exit_code == 0
     assert service.posted == [("incidents/17/isolate", {"reason": "a miner", **body})]
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("--pod", "api-x"), ("--pod", "/api-x"), ("--pod", "shop/x", "--node", "node-1")]
+    "words",
+    [
+        (),
+        ("--pod", "api-x"),
+        ("--pod", "/api-x"),
+        ("--pod", "shop/x", "--node", "node-1"),
+        ("--block", "203.0.113.7"),
+        ("--block", "203.0.113.7", "--deployment", "shop/api"),
+        ("--block", "203.0.113.7", "--deployment", "api", "--expires", "1h"),
+        ("--block", "203.0.113.7", "--deployment", "shop/api", "--expires", "1h", "--node", "node-1"),
+        ("--node", "node-1", "--expires", "1h"),
+    ],
 )
 def test_what_names_nothing_to_isolate_sends_nothing(
     stanch: Stanch, service: FakeService, words: tuple[str, ...]

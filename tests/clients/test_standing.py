@@ -137,6 +137,7 @@ def test_without_a_signature_or_with_another_kind_of_key_it_is_refused(desk: Des
     [
         ("pod.quarantine", "pod.delete", "spec.acts.0"),
         ("[pod.quarantine]", "[]", "spec.acts"),
+        ("[pod.quarantine]", "[pod.quarantine, ip.block]", "ip.block is by hand"),
         ("namespace/shop", "Deployment/shop/api", "spec.scopes.0"),
         ("2026-11-01T09:00:00Z", "2026-11-01", "spec.signedAt"),
         ("2027-02-01", "2029-02-01", "more than 366 days"),

@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from exposed import exposed
 from real_service import API_TOKEN, LEAD_TOKEN, ClusterProcess, ServiceProcess
 from shop import firing, ill_shop, manifests, names, write_policies
 from typer.testing import CliRunner
@@ -44,7 +45,8 @@ def commands() -> list[str]:
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[ServiceProcess]:
     """A service with an incident in it, and one that was a security incident and has evidence."""
-    async with ill_shop() as prometheus, ClusterProcess(tmp_path, manifests(names(1))) as cluster:
+    reached = [*manifests(names(1)), *exposed("shop", "api-0")]
+    async with ill_shop() as prometheus, ClusterProcess(tmp_path, reached) as cluster:
         service = ServiceProcess(
             tmp_path / "service",
             store=f"sqlite:///{tmp_path / 'stanch.sqlite3'}",

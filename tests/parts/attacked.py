@@ -16,7 +16,8 @@ from typing import Any
 
 from any_order import LEAD, Story
 from builders import CAROL, MALLORY, alert, labels, notification, policies, policy
-from cures import NAMESPACE
+from cures import APP, NAMESPACE
+from exposed import ATTACKER, blocking, exposed
 from harness import Harness
 from sqlalchemy import Connection, literal, select
 from stories import end_leases
@@ -29,7 +30,16 @@ from receiver.demo.kubernetes.faults import Fault
 from receiver.domain import events as ev
 from receiver.domain.errors import Conflict, NotAllowed
 from receiver.domain.incidents import Incident
-from receiver.domain.isolation import DENY_ALL, Act, IsolationState, Wanted, deny_all
+from receiver.domain.isolation import (
+    BLOCK,
+    BY_SIGNS,
+    DENY_ALL,
+    Act,
+    IsolationState,
+    Wanted,
+    all_but,
+    deny_all,
+)
 from receiver.domain.locks import covering
 from receiver.domain.plans import ApprovalRule, ObjectRef, Risk
 from receiver.domain.standing import Standing
@@ -43,7 +53,7 @@ from receiver.store.schema import intents
 from remediations.isolation import registry as isolations
 
 DEPUTY = Identity("dora", ("security-deputy",))
-WISHES = tuple(IsolationWish(act, pod="{{ labels.pod }}") for act in Act)
+WISHES = tuple(IsolationWish(act, pod="{{ labels.pod }}") for act in BY_SIGNS)
 MINER = SecuritySign("a miner runs in it", 'labels.rule == "miner"', isolate=WISHES)
 _PATH = re.compile(r"/(?:api|apis/[^/]+)/v\d\w*(?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/]+))?(?:/([a-z]+))?$")
 _KINDS = {"pods": "Pod", "nodes": "Node", "networkpolicies": "NetworkPolicy", "deployments": "Deployment"}
@@ -76,9 +86,16 @@ class Seen:
         return "/".join(filter(None, (self.method, found[2], found[4])))
 
     @property
+    def blocks(self) -> bool:
+        """Whether its name is that of a policy that shuts addresses out."""
+        return self.what == "POST/networkpolicies" and self.target.name.startswith(BLOCK)
+
+    @property
     def isolates(self) -> bool:
-        """Whether it is one of the three writes that isolate, and writes nothing else."""
+        """Whether it is one of the four writes that isolate, and writes nothing else."""
         match self.what:
+            case "POST/networkpolicies" if self.blocks:
+                return bool(self.body["spec"] == all_but({"app": APP}, [ATTACKER]))
             case "POST/networkpolicies":
                 return bool(self.target.name == DENY_ALL and self.body["spec"] == deny_all())
             case "PATCH/pods":
@@ -142,6 +159,7 @@ class Attacked(Story):
     def of(cls, h: Harness) -> Attacked:
         """That world, everything written to it noted."""
         story = cls(h, {})
+        h.demo.api.load(exposed(NAMESPACE, APP))
         wire = Watched(h.world.cluster.wire, story.note)
         cluster = Cluster(wire)
         world = replace(
@@ -179,6 +197,8 @@ class Attacked(Story):
             ),
             "ask": lambda: self.ask(CAROL, Wanted(Act.POD_QUARANTINE, NAMESPACE, self.a_pod())),
             "ask as lead": lambda: self.ask(LEAD, Wanted(Act.POD_QUARANTINE, NAMESPACE, self.a_pod())),
+            "ask for a block": lambda: self.ask(LEAD, blocking(NAMESPACE, APP, h.clock.now())),
+            "somebody allows": self.allow,
             "ask for a node": lambda: self.ask(LEAD, Wanted(Act.NODE_ISOLATE, node="node-1")),
             "the lead says yes": lambda: self.say(LEAD),
             "the deputy says yes": lambda: self.say(DEPUTY),
@@ -275,6 +295,12 @@ class Attacked(Story):
         taint = {"key": "compromised", "value": "true", "effect": "NoSchedule"}
         self.h.demo.api.change("nodes", "", "node-1", {"spec": {"taints": [taint]}})
 
+    async def allow(self) -> None:
+        metadata = {"name": "allowed", "namespace": NAMESPACE}
+        spec = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{}]}
+        kind = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
+        self.h.demo.api.load([{**kind, "metadata": metadata, "spec": spec}])
+
     async def judge(self) -> None:
         """Raise AssertionError for the first write that should not have been."""
         named = await self._named()
@@ -298,7 +324,9 @@ def objection(seen: Seen, named: Mapping[int, frozenset[str]]) -> str | None:
     """Why this write should not have been sent; None where it may."""
     if seen.what.startswith("DELETE"):
         return "the service deletes nothing, ever"
-    if seen.isolates and seen.what != "POST/networkpolicies" and (why := _unfounded(seen)) is not None:
+    # The one that lets nothing through selects by the mark alone, so it is in nobody's way.
+    founded = seen.what == "POST/networkpolicies" and not seen.blocks
+    if seen.isolates and not founded and (why := _unfounded(seen)) is not None:
         return why
     for incident in seen.incidents:
         lockdown = incident.lockdown
@@ -316,7 +344,10 @@ def _unfounded(seen: Seen) -> str | None:
     under_way = (IsolationState.STARTED, IsolationState.LIFTING)
     for incident in seen.incidents:
         for one in incident.isolations:
-            if one.state not in under_way or one.target.name != seen.target.name:
+            name = APP if seen.blocks else seen.target.name
+            if one.state not in under_way or one.target.name != name:
+                continue
+            if (one.act is Act.IP_BLOCK) is not seen.blocks:
                 continue
             if incident.lockdown is None:
                 return "its incident is no security incident"

@@ -1,8 +1,8 @@
 """From the moment a lock is in force until it is lifted, nothing is written there but what isolates.
 
-A network policy of ours, the metadata of a pod, whether a node takes pods: nothing else is seen by the API
-server in the scope, except what was under way when the lock was set and is named by it. There is no delete
-and no eviction. Evidence is kept, or its gap said, before the first write that isolates.
+A network policy in one of two forms, the metadata of a pod, whether a node takes pods: nothing else is seen
+by the API server in the scope, except what was under way when the lock was set and is named by it.
+There is no delete and no eviction. Evidence is kept, or its gap said, before the first write that isolates.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ TURNING = (
 )  # fmt: skip
 ISOLATING = (
     "the lead says yes", "the lead says yes", "the deputy says yes", "two say yes at once", "others say yes",
-    "the lead says no", "ask", "ask as lead", "ask for a node", "approved before",
+    "the lead says no", "ask", "ask as lead", "ask for a node", "ask for a block", "approved before",
     "approved before, pods only", "no longer approved before",
 )  # fmt: skip
 RELEASING = ("release", "release and take back", "a release beside the work")
 MISHAPS = (
     "the worker dies", "the worker dies", "lose an answer", "drop a request", "land late", "the API refuses",
     "an isolation is lost", "an isolation is dropped", "an isolation lands late", "other policies",
-    "pause", "resume", "pause while it is sent", "somebody relabels", "somebody taints",
+    "pause", "resume", "pause while it is sent", "somebody relabels", "somebody taints", "somebody allows",
     "a lock beside a yes", "a minute",
 )  # fmt: skip
 HAPPENINGS = st.one_of(*map(st.sampled_from, (HEALING, TURNING, ISOLATING, ISOLATING, RELEASING, MISHAPS)))
@@ -73,6 +73,17 @@ ISOLATED: dict[str, Any] = {
     "turned": "a miner is seen",
     "kept": True,
 }
+# The same of a block, which nobody takes back for us.
+BLOCKED: dict[str, Any] = {
+    **ISOLATED,
+    "story": [
+        "ask for a block",
+        "an isolation is lost",
+        "two say yes at once",
+        "a minute",
+        "release and take back",
+    ],
+}
 Told = Counter[str]
 
 
@@ -91,6 +102,7 @@ async def tell(url: str, folder: Path, told: Told, *, story: list[str], order: l
         asked = [call for call in sent if not call.path.endswith("selfsubjectaccessreviews")]
         assert len(asked) == len(attacked.seen), "something was written past the one wire"
         told.update(seen.what for seen in attacked.seen)
+        told["blocked"] += any(seen.blocks for seen in attacked.seen)
         told["locked"] += any(one.security is not None for one in await attacked.h.incidents())
         told["told"] += 1
     await opened.close()
@@ -100,6 +112,7 @@ def no_order_does_more_than_isolate(examples: int, told: Told, new_url: Callable
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
     @given(**STORIES)
     @example(**ISOLATED)
+    @example(**BLOCKED)
     def check(story: list[str], order: list[str], before: str, turned: str, kept: bool) -> None:
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
@@ -121,6 +134,7 @@ def test_under_a_lock_nothing_is_written_but_what_isolates() -> None:
     # Stories in which nothing was locked or isolated would prove little.
     assert told["locked"] * 2 >= told["told"]
     assert told["PATCH/pods"] and told["PATCH/nodes"] and told["POST/networkpolicies"]
+    assert told["blocked"]
 
 
 def test_the_same_over_postgresql(fresh_database: Callable[[], str]) -> None:

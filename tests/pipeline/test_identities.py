@@ -8,14 +8,16 @@ from dataclasses import replace
 from datetime import timedelta
 
 from builders import CAROL, alert, labels, notification, policies, policy
+from cures import APP
+from exposed import blocking, exposed
 from harness import Harness, harness
 from rights import READER_ACCOUNT, ROLES, TOKEN, bind, covered_by, of_role, right_of
 
 from receiver.clients import cluster
 from receiver.clients.isolator import Isolator
-from receiver.domain.isolation import QUARANTINE, TAINT, Act, IsolationState
+from receiver.domain.isolation import BY_SIGNS, QUARANTINE, TAINT, IsolationState
 from receiver.pipeline import people
-from receiver.pipeline.containing import approve_isolation
+from receiver.pipeline.containing import approve_isolation, isolate
 from receiver.policy.admission import ISOLATOR_ACCOUNT, admissions, documents
 from receiver.policy.approval import Identity
 from receiver.policy.model import IsolationWish, SecuritySign
@@ -27,7 +29,7 @@ from remediations.registry import catalogue
 
 LEAD = Identity("lena", ("security-lead",))
 NAMESPACE = "greenlang"
-WISHES = tuple(IsolationWish(act, pod="{{ labels.pod }}") for act in Act)
+WISHES = tuple(IsolationWish(act, pod="{{ labels.pod }}") for act in BY_SIGNS)
 SET = policies(policy(security=(SecuritySign("a miner", 'labels.rule == "miner"', isolate=WISHES),)))
 SPECS = {spec.act: spec for spec in isolations.SPECS}
 GRANTED = roles(grants(SET, catalogue(), READS, isolations=SPECS))
@@ -55,13 +57,15 @@ async def bound(store: Store) -> AsyncIterator[Harness]:
 
 
 async def isolated(h: Harness) -> tuple[str, str]:
-    """A miner was seen in a pod: it and its node are isolated; their names."""
+    """A miner was seen in a pod: it and its node are isolated, and addresses shut out; their names."""
+    h.demo.api.load(exposed(NAMESPACE, APP))
     await h.fall_ill()
     pod = min(h.demo.api.find("pods", NAMESPACE), key=lambda found: str(found["metadata"]["name"]))
     name = str(pod["metadata"]["name"])
     await h.deliver(notification(alert(starts_at=h.clock.now(), with_labels=labels(rule="miner", pod=name))))
     await h.work()
-    for one in ("S-1", "S-2"):
+    await isolate(h.world, 1, LEAD, blocking(NAMESPACE, APP, h.clock.now()), reason="from there")
+    for one in ("S-1", "S-2", "S-3"):
         await approve_isolation(h.world, one, LEAD, digest=None, reason="")
     await h.pass_time(timedelta(minutes=3))
     return name, str(pod["spec"]["nodeName"])
@@ -70,7 +74,7 @@ async def isolated(h: Harness) -> tuple[str, str]:
 async def test_each_account_has_the_rights_of_its_role_and_needs_every_one(store: Store) -> None:
     async with bound(store) as h:
         pod, node = await isolated(h)
-        assert [one.state for one in (await h.incident()).isolations] == [IsolationState.HOLDS] * 2
+        assert [one.state for one in (await h.incident()).isolations] == [IsolationState.HOLDS] * 3
         assert h.demo.api.get("pods", NAMESPACE, pod)["metadata"]["labels"] == {QUARANTINE: "1"}
         assert TAINT in h.demo.api.get("nodes", "", node)["spec"]["taints"]
         calls = list(h.demo.api.calls)
@@ -91,6 +95,9 @@ async def test_the_isolator_takes_back_what_it_did(store: Store) -> None:
         for who in (CAROL, LEAD):
             await people.release(h.world, 1, who, reason="a false alarm", undo=True)
         await h.work()
-        assert [one.state for one in (await h.incident()).isolations] == [IsolationState.LIFTED] * 2
+        *lifted, left = (await h.incident()).isolations
+        assert [one.state for one in lifted] == [IsolationState.LIFTED] * 2
+        assert "a person does: kubectl" in left.stays
+        assert [call.path for call in h.demo.api.calls if call.method == "DELETE"] == []
         assert QUARANTINE not in h.demo.api.get("pods", NAMESPACE, pod)["metadata"]["labels"]
         assert TAINT not in h.demo.api.get("nodes", "", node)["spec"].get("taints", [])

@@ -333,7 +333,7 @@ async def test_release_leaves_what_is_isolated_unless_both_want_it_back(store: S
         assert incident.lockdown is None
         assert pod_of(h, name)["metadata"]["labels"] == {QUARANTINE: "1"}
         # Nobody had answered the other one.
-        assert incident.isolations[1].state is IsolationState.DENIED
+        assert incident.isolations[1].state is IsolationState.RELEASED
 
 
 async def test_release_takes_back_what_still_stands_as_we_left_it(store: Store) -> None:
@@ -837,5 +837,5 @@ async def test_what_two_people_release_before_it_is_begun_is_not_begun(store: St
         await working_until(h, lambda: not h.demo.api.faults.pending, release)
         await h.pass_time(timedelta(seconds=15))
         assert h.demo.real_writes == 0
-        assert await states(h) == [IsolationState.DENIED]
+        assert await states(h) == [IsolationState.RELEASED]
         assert (await h.incident()).lockdown is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ from receiver.demo.kubernetes import ApiError, SteppedClock, User, World
 from receiver.demo.kubernetes.admission import Write, enforce
 from receiver.demo.kubernetes.requests import Target
 from receiver.demo.kubernetes.resources import by_plural
-from receiver.domain.isolation import QUARANTINE, TAINT, deny_all
+from receiver.domain.isolation import QUARANTINE, TAINT, all_but, deny_all
 from receiver.policy.admission import ACCOUNTS, ISOLATOR_ACCOUNT, admissions, documents
+from remediations.isolation.block import read_networks
 
 READER, EXECUTOR = (f"system:serviceaccount:stanch:stanch-{role}" for role in ("reader", "executor"))
 MARKED = {QUARANTINE: "1"}
@@ -44,6 +46,30 @@ def network_policy(name: str = "stanch-quarantine", **spec: Any) -> Json:
     return {"metadata": {"name": name, "namespace": "shop"}, "spec": {**deny_all(), **spec}}
 
 
+BLOCKED = ["203.0.113.0/24", "2001:db8::/64"]
+INTO_WORKLOAD = all_but({"app": "api"}, BLOCKED)
+
+
+def block(*, name: str = "stanch-block-1", **spec: Any) -> Json:
+    return {"metadata": {"name": name, "namespace": "shop"}, "spec": {**INTO_WORKLOAD, **spec}}
+
+
+def letting_in(*peers: Json, **more: Any) -> Json:
+    return block(ingress=[{"from": [*peers], **more}])
+
+
+def selecting(**selector: Any) -> Json:
+    return block(podSelector={**INTO_WORKLOAD["podSelector"], **selector})
+
+
+def address(cidr: str, *blocked: str) -> Json:
+    return {"ipBlock": {"cidr": cidr, **({"except": [*blocked]} if blocked else {})}}
+
+
+EVERY: Json = {"namespaceSelector": {}}
+V4, V6 = "0.0.0.0/0", "::/0"
+
+
 def workload(replicas: int | None) -> Json:
     spec = {} if replicas is None else {"replicas": replicas}
     return {"metadata": {"name": "api", "namespace": "shop"}, "spec": spec}
@@ -64,7 +90,12 @@ NOT_EVICTED = "a pod in quarantine is evidence: nobody of Stanch evicts it"
 NOTHING_ELSE = "the isolator changes pods and nodes and creates a network policy, and does nothing else"
 TWO_FIELDS = "the isolator changes of a node's spec unschedulable and taints only"
 NO_EXECUTE = "the isolator adds no NoExecute taint: it ends pods, and with them the evidence"
-THIS_ONE = "the isolator creates stanch-quarantine, which lets nothing through, and no other"
+THIS_ONE = "the isolator creates stanch-quarantine, which lets nothing through, stanch-block-…, and no other"
+SOME_PODS = "stanch-block-… is about what comes into some pods, and about none in quarantine"
+EVERY_POD = "stanch-block-… lets in every pod"
+BOTH_KINDS = "stanch-block-… lets in addresses of both kinds"
+SOMEBODY = "stanch-block-… shuts somebody out"
+NARROW = "stanch-block-… shuts out at most 100 networks, none wider than /24 or /64"
 NO_REPLICAS = "Stanch sets nothing that runs to no replicas"
 
 # Who, what (with the subresource), as it is to be, as it is, and what is said against it.
@@ -232,6 +263,78 @@ TABLE: dict[str, Row] = {
         network_policy(),
         NOTHING_ELSE,
     ),
+    **{
+        f"a block: {what}": (ISOLATOR_ACCOUNT, "networkpolicies", new, None, said)
+        for what, new, said in (
+            ("both kinds", block(), ""),
+            ("IPv4 only", letting_in(EVERY, address(V4, "203.0.113.7/32"), address(V6)), ""),
+            ("IPv6 only", letting_in(EVERY, address(V4), address(V6, "2001:db8::7/128")), ""),
+            ("of another name", block(name="block-1"), THIS_ONE),
+            ("as the other one", block(name="stanch-quarantine"), THIS_ONE),
+            ("the other one by this name", network_policy("stanch-block-1"), SOME_PODS),
+            ("what goes out as well", block(policyTypes=["Ingress", "Egress"]), SOME_PODS),
+            ("what goes out is said", block(egress=[{}]), SOME_PODS),
+            ("of every pod", block(podSelector={}), SOME_PODS),
+            ("of every pod not in quarantine", selecting(matchLabels={}), SOME_PODS),
+            ("of pods in quarantine", selecting(matchExpressions=[]), SOME_PODS),
+            (
+                "of pods in quarantine only",
+                selecting(matchExpressions=[{"key": QUARANTINE, "operator": "Exists"}]),
+                SOME_PODS,
+            ),
+            ("nobody is let in", block(ingress=[]), EVERY_POD),
+            ("a rule that lets in all", block(ingress=[{}]), EVERY_POD),
+            ("a second rule", block(ingress=[*INTO_WORKLOAD["ingress"], {}]), EVERY_POD),
+            (
+                "one port only",
+                letting_in(EVERY, address(V4, BLOCKED[0]), address(V6), ports=[{"port": 80}]),
+                EVERY_POD,
+            ),
+            (
+                "some namespaces only",
+                letting_in({"namespaceSelector": {"matchLabels": {"a": "b"}}}, address(V4), address(V6)),
+                EVERY_POD,
+            ),
+            ("no pods", letting_in(address(V4, BLOCKED[0]), address(V6)), EVERY_POD),
+            ("IPv6 is left out", letting_in(EVERY, address(V4, BLOCKED[0])), EVERY_POD),
+            (
+                "part of IPv4 only",
+                letting_in(EVERY, address("203.0.113.0/24", "203.0.113.7/32"), address(V6)),
+                BOTH_KINDS,
+            ),
+            (
+                "part of IPv6 only",
+                letting_in(EVERY, address(V4, BLOCKED[0]), address("2001:db8::/32")),
+                BOTH_KINDS,
+            ),
+            (
+                "pods with IPv4",
+                letting_in(EVERY, {**address(V4, BLOCKED[0]), "podSelector": {}}, address(V6)),
+                BOTH_KINDS,
+            ),
+            (
+                "pods with IPv6",
+                letting_in(EVERY, address(V4, BLOCKED[0]), {**address(V6), "podSelector": {}}),
+                BOTH_KINDS,
+            ),
+            ("nobody is shut out", letting_in(EVERY, address(V4), address(V6)), SOMEBODY),
+            ("half of IPv4", letting_in(EVERY, address(V4, "0.0.0.0/1"), address(V6)), NARROW),
+            ("much of IPv6", letting_in(EVERY, address(V4), address(V6, "2001:db8::/32")), NARROW),
+            (
+                "one too many",
+                letting_in(EVERY, address(V4, *(f"203.0.{n}.0/24" for n in range(101))), address(V6)),
+                NARROW,
+            ),
+        )
+    },
+    "a block is changed afterwards": (
+        ISOLATOR_ACCOUNT,
+        "networkpolicies",
+        block(),
+        letting_in(EVERY, address(V4), address(V6)),
+        NOTHING_ELSE,
+    ),
+    "a block is deleted": (ISOLATOR_ACCOUNT, "networkpolicies", None, block(), NONE_DELETED),
     "a pod is created": (ISOLATOR_ACCOUNT, "pods", pod(), None, NOTHING_ELSE),
     "a binding is created": (ISOLATOR_ACCOUNT, "rolebindings", eviction("me"), None, NOTHING_ELSE),
 }
@@ -268,6 +371,18 @@ def test_what_is_refused_and_what_is_not(
     guarded: World, who: str, what: str, new: Json | None, old: Json | None, said: str
 ) -> None:
     assert asked(guarded, who, what, new, old) == said
+
+
+@pytest.mark.parametrize(("base", "everybody", "longest"), [("203.0.113.0", V4, 32), ("2001:db8::", V6, 128)])
+def test_what_is_too_wide_for_the_cluster_is_too_wide_for_us(
+    guarded: World, base: str, everybody: str, longest: int
+) -> None:
+    """Of every length, so that neither is wider than the other."""
+    for length in range(8, longest + 1):
+        network = str(ip_network(f"{base}/{length}", strict=False))
+        peers = [address(kind, *((network,) if kind == everybody else ())) for kind in (V4, V6)]
+        said = asked(guarded, ISOLATOR_ACCOUNT, "networkpolicies", letting_in(EVERY, *peers), None)
+        assert (said, length) == (NARROW if read_networks([network])[1] else "", length)
 
 
 @pytest.mark.parametrize("who", [*ACCOUNTS, ISOLATOR_ACCOUNT])

@@ -11,7 +11,6 @@ from hand_clock import NOON
 
 from receiver.domain.incidents import Incident, Lockdown
 from receiver.domain.isolation import (
-    RELEASED,
     Act,
     Isolating,
     IsolationPlan,
@@ -20,7 +19,7 @@ from receiver.domain.isolation import (
     Wanted,
 )
 from receiver.domain.plans import ObjectRef
-from receiver.policy.isolating import approved, lifted, may_answer, not_known, not_now
+from receiver.policy.isolating import approved, lifted, may_answer, not_known, not_now, outside
 
 POD = ObjectRef("v1", "Pod", "shop", "api-1", "uid-1")
 PLAN = IsolationPlan(
@@ -34,6 +33,31 @@ BOTH: Mapping[str, Any] = {"releases": (("carol", False), ("lena", True)), "undo
 
 def locked(**changes: Any) -> Lockdown:
     return replace(Lockdown("a miner", ("namespace/shop",), NOON, captured=True), **changes)
+
+
+@pytest.mark.parametrize(
+    ("target", "scopes", "says"),
+    [
+        (POD, ("namespace/shop",), None),
+        (POD, ("cluster",), None),
+        (POD, ("Deployment/shop/api",), None),
+        (POD, ("namespace/pay", "Pod/shop/api-1"), None),
+        (POD, ("namespace/pay",), "secure 1 --scope namespace/shop comes first"),
+        (POD, ("Deployment/shop/web", "node/node-1"), "Pod shop/api-1 is not in what incident 1 locks"),
+        (
+            ObjectRef("apps/v1", "Deployment", "edge", "api"),
+            ("namespace/shop",),
+            "--scope namespace/edge comes",
+        ),
+        (ObjectRef("v1", "Node", "", "node-1"), ("namespace/shop",), None),
+    ],
+)
+def test_what_is_not_locked_is_not_isolated_by_hand_since_no_evidence_of_it_is_kept(
+    target: ObjectRef, scopes: tuple[str, ...], says: str | None
+) -> None:
+    plan = replace(PLAN, target=target)
+    why = outside(Incident(1, lockdown=locked(scopes=scopes)), plan)
+    assert why is None if says is None else says in (why or "")
 
 
 def test_what_is_approved_locked_and_kept_may_be_written() -> None:
@@ -126,7 +150,9 @@ def test_a_yes_is_a_leads_and_then_a_deputys_too(
         (ONE, False),
         (replace(ONE, state=IsolationState.DENIED), False),
         (replace(ONE, state=IsolationState.FAILED), False),
-        (replace(ONE, state=IsolationState.DENIED, sentence=RELEASED), True),
+        # What stands beside a state for people decides nothing.
+        (replace(ONE, state=IsolationState.DENIED, sentence="released before it was carried out"), False),
+        (replace(ONE, state=IsolationState.RELEASED), True),
         (replace(ONE, state=IsolationState.LIFTED), True),
     ],
 )

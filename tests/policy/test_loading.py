@@ -49,6 +49,11 @@ ERRORS: dict[str, tuple[str, str, str]] = {
         "  security: [{sign: a miner, isolate: [{act: ⟦pod.delete⟧, pod: x}]}]\n  propose:",
         "security[0].isolate[0].act",
     ),
+    "addresses of an alert": (
+        "  propose:",
+        "  security: [{sign: a miner, isolate: [{act: ⟦ip.block⟧}]}]\n  propose:",
+        "who writes an alert would choose who is shut out",
+    ),
     "nothing to isolate": (
         "  propose:",
         "  security: [{sign: a miner, isolate: [⟦{act: pod.quarantine}]}]\n  propose:",

@@ -10,7 +10,7 @@ from builders import policies, policy
 from typer.testing import CliRunner
 
 from receiver.cli.main import app
-from receiver.domain.isolation import Act
+from receiver.domain.isolation import BY_SIGNS, Act
 from receiver.policy.model import (
     Candidate,
     IsolationWish,
@@ -86,11 +86,23 @@ def test_what_signs_isolate_the_isolator_writes_and_the_reader_reads() -> None:
         {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["create"]},
     ]
     assert "endpointslices" in str(rules(found, READER))
+    # What people ask for beside it takes no other write, and more to look at.
+    assert "services" in str(rules(found, READER))
     assert rules(found, EXECUTOR) == rules(of(policy(target=FIXED)), EXECUTOR)
 
 
+def test_what_people_ask_for_beside_a_sign_has_its_rights_whichever_the_sign_asks_for() -> None:
+    found = of(isolating(Act.NODE_ISOLATE))
+    block = ISOLATIONS[Act.IP_BLOCK]
+    for role, rights in ((READER, block.reads), (ISOLATOR, block.writes)):
+        granted = [one for one in found if one["metadata"]["name"] == role]  # type: ignore[index]
+        for right in rights:
+            asked = {"group": right.group, "resource": right.resource, "verb": right.verb}
+            assert allowed(granted, **asked, namespace="shop", name="any"), right
+
+
 def test_the_isolator_deletes_evicts_and_replaces_nothing() -> None:
-    found = [role for role in of(isolating(*Act)) if role["metadata"]["name"] == ISOLATOR]  # type: ignore[index]
+    found = [role for role in of(isolating(*BY_SIGNS)) if role["metadata"]["name"] == ISOLATOR]  # type: ignore[index]
     assert [role["kind"] for role in found] == ["ClusterRole", "Role"]
     verbs = {verb for role in found for rule in role["rules"] for verb in rule["verbs"]}  # type: ignore[attr-defined]
     assert verbs == {"create", "patch"}
@@ -99,7 +111,7 @@ def test_the_isolator_deletes_evicts_and_replaces_nothing() -> None:
 
 def test_no_isolator_where_no_sign_isolates() -> None:
     looked_for = policy(target=FIXED, security=(SecuritySign("a miner runs in it"),))
-    for one in (policy(target=FIXED), looked_for, replace(isolating(*Act), mode=Mode.DISABLED)):
+    for one in (policy(target=FIXED), looked_for, replace(isolating(*BY_SIGNS), mode=Mode.DISABLED)):
         assert rules(of(one), ISOLATOR) == []
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 from builders import alert, labels, notification
+from exposed import exposed
 from real_service import API_TOKEN, LEAD_TOKEN, OTHER_TOKEN, SENDER_TOKEN, write_credentials
 
 from receiver import packaged
@@ -383,6 +384,49 @@ async def test_a_pod_is_isolated_over_http_and_only_those_with_the_right_see_it(
     assert labels == {"stanch.dev/quarantine": str(number)}
 
 
+async def test_addresses_are_shut_out_over_http_with_their_networks_on_the_card(running: Running) -> None:
+    number = await locked(running)
+    running.world.api.load(exposed("greenlang", "greenlang-api"))
+    about = {"act": "ip.block", "namespace": "greenlang", "deployment": "greenlang-api", "reason": "logins"}
+    given = {"block": ["203.0.113.7", "2001:db8::/64"], "expires": "24h"}
+    status, answer = await running.call(f"incidents/{number}/isolate", {**about, **given}, token=LEAD_TOKEN)
+    assert status == 200, answer
+    _, card = await running.get("/api/v1/isolations/S-1", token=LEAD_TOKEN)
+    assert card["change"][0].startswith("+ NetworkPolicy greenlang/stanch-block-")
+    assert card["change"][1:] == ["- 203.0.113.7/32", "- 2001:db8::/64"]
+    assert any(
+        "Service outside (LoadBalancer) has externalTrafficPolicy: Local" in one for one in card["notes"]
+    )
+    assert "kubectl --namespace greenlang delete networkpolicy stanch-block-" in card["undo"]
+    wide = {**about, **given, "block": ["203.0.0.0/8"]}
+    status, refused = await running.call(f"incidents/{number}/isolate", wide, token=LEAD_TOKEN)
+    assert status == 409 and "wider than /24" in str(refused)
+
+
+BLOCKING = {
+    "act": "ip.block",
+    "namespace": "s",
+    "deployment": "d",
+    "block": ["203.0.113.7"],
+    "expires": "1h",
+}
+WRONG: tuple[dict[str, Any], ...] = (
+    {"namespace": ""},
+    {"deployment": ""},
+    {"deployment": "../d"},
+    {"block": []},
+    {"block": ["203.0.113.7"] * 101},
+    {"block": ["7" * 61]},
+    {"block": "203.0.113.7"},
+    {"expires": None},
+    {"expires": "0s"},
+    {"expires": "31d"},
+    {"expires": "soon"},
+    {"pod": "p"},
+    {"node": "n"},
+)
+
+
 @pytest.mark.parametrize(
     "about",
     [
@@ -392,9 +436,12 @@ async def test_a_pod_is_isolated_over_http_and_only_those_with_the_right_see_it(
         {"act": "node.isolate", "node": "n", "pod": "p", "namespace": "s"},
         {"act": "pod.delete", "namespace": "s", "pod": "p"},
         {"act": "pod.quarantine", "namespace": "s", "pod": "../secrets"},
+        {"act": "pod.quarantine", "namespace": "s", "pod": "p", "block": ["203.0.113.7"]},
+        {"act": "node.isolate", "node": "n", "expires": "1h"},
+        *({**BLOCKING, **wrong} for wrong in WRONG),
     ],
 )
-async def test_what_cannot_be_isolated_is_refused(running: Running, about: dict[str, str]) -> None:
+async def test_what_cannot_be_isolated_is_refused(running: Running, about: dict[str, Any]) -> None:
     number = await locked(running)
     body = {"reason": "r", **about}
     assert (await running.call(f"incidents/{number}/isolate", body, token=LEAD_TOKEN))[0] == 400

@@ -175,7 +175,11 @@ class World:
             }
             for kind, status, reason in pressures
         ]
-        status = {"capacity": size, "allocatable": size, "conditions": conditions}
+        addresses = [
+            {"type": "InternalIP", "address": f"10.0.0.{len(self.store.objects(NODES)) + 1}"},
+            {"type": "Hostname", "address": name},
+        ]
+        status = {"capacity": size, "allocatable": size, "conditions": conditions, "addresses": addresses}
         labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}
         body: JsonObject = {"metadata": {"name": name, "labels": labels}, "spec": {}}
         obj = self.registry.create(NODES, "", body, WriteOptions(manager="kubelet")).obj
