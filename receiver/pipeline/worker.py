@@ -40,7 +40,7 @@ from receiver.pipeline.steps import (
 from receiver.pipeline.world import World
 from receiver.policy import next_step as steps
 from receiver.policy.model import Mode
-from receiver.policy.next_step import Next, Record, Rest, next_step
+from receiver.policy.next_step import Next, Record, Rest, counted_as, next_step
 from receiver.store import claims, effects, timeline
 from receiver.store.claims import Fenced
 from receiver.store.engine import pass_gate
@@ -257,7 +257,7 @@ class Worker:
             if todo is None:
                 return
             claim.began = self._world.steady()
-            self._counters.steps[type(todo).__name__.lower()] += 1
+            self._counters.steps[counted_as(todo)] += 1
             todo = await self._take(claim, todo)
         await self._world.store.write(self._leaving(claim))
 

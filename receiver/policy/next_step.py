@@ -146,6 +146,15 @@ Next = (
 )
 
 
+# What is done about an attack; the metrics are open to whoever reaches them, the attacker too.
+_UNTOLD = (HoldLock, Capture, ConsiderIsolation, Isolate, CheckIsolation)
+
+
+def counted_as(todo: Next) -> str:
+    """The name under which a step is counted, which does not tell that there is an attack."""
+    return "other" if isinstance(todo, _UNTOLD) else type(todo).__name__.lower()
+
+
 def next_step(
     incident: Incident,
     plan: Plan | None,

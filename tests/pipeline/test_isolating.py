@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -839,3 +840,11 @@ async def test_what_two_people_release_before_it_is_begun_is_not_begun(store: St
         assert h.demo.real_writes == 0
         assert await states(h) == [IsolationState.RELEASED]
         assert (await h.incident()).lockdown is None
+
+
+async def test_the_counters_of_an_attack_tell_nobody_what_is_done_about_it(store: Store) -> None:
+    async with mined(store) as h:
+        await seen(h)
+        counted = set(h.counters.steps)
+        assert "other" in counted
+        assert not [step for step in counted if re.search("isolat|lock|capture|evidence|quarantine", step)]
