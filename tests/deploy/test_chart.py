@@ -1,4 +1,4 @@
-"""The chart under both Helms, over values from the least to everything: what it renders is what a cluster takes."""
+"""The chart under both Helms, from the least values to everything: a cluster takes what it renders."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_one_token_is_mounted_and_it_is_the_pods_own(case: str) -> None:
 def test_the_service_takes_every_variable_that_it_is_given(
     case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And no other reaches it: with service links a Service of our name would be settings that there are not."""
+    """And gets no other: with service links a Service of our name would be settings that there are not."""
     documents = rendered(case)
     assert pod_of(documents)["enableServiceLinks"] is False
     for name, value in environment_of(documents).items():

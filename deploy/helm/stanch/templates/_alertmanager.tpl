@@ -2,7 +2,7 @@
 {{- define "stanch.alertmanagerConfig" -}}
 route:
   routes:
-    # First in the tree; what follows goes on as before. What Stanch says of itself is for people.
+    # First in the tree. What Stanch says of itself is for people.
     - receiver: {{ .Values.alertmanager.receiver | quote }}
       matchers: ['alertname="Watchdog"']
       continue: true
@@ -16,6 +16,9 @@ route:
       group_wait: 10s
       group_interval: 1m
       repeat_interval: 30m
+    # Your own routes, as they are. Then, last in the tree: what none of them takes went to the receiver of the
+    # route above all, which now hears of it only by a route of its own.
+    - receiver: {{ .Values.alertmanager.defaultReceiver | quote }}
 receivers:
   - name: {{ .Values.alertmanager.receiver | quote }}
     webhook_configs:
