@@ -43,13 +43,15 @@ async def metrics(request: web.Request) -> web.Response:
     ProcessCollector(registry=registry)
     refused = request.app[WORLD].loaded.refused is not None
     in_flight = request.app[INTAKE].bytes_in_flight
-    registry.register(_Ours(request.app[COUNTERS], figures, in_flight, refused=refused))
+    registry.register(OurMetrics(request.app[COUNTERS], figures, in_flight, refused=refused))
     return web.Response(
         body=generate_latest(registry), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     )
 
 
-class _Ours(Collector):
+class OurMetrics(Collector):
+    """The counters of one process and the figures of the store (none while it is away), as metrics."""
+
     def __init__(
         self, counters: Counters, figures: Mapping[str, Any], in_flight: int, *, refused: bool
     ) -> None:
