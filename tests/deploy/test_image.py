@@ -157,6 +157,6 @@ def test_its_own_lines_make_the_command(tmp_path: Path) -> None:
             text=True,
         )
         assert done.returncode == 0, done.stderr
-    origin = [place / "bin" / "python", "-P", "-c", "import receiver; print(receiver.__file__)"]
+    origin = [str(place / "bin" / "python"), "-P", "-c", "import receiver; print(receiver.__file__)"]
     printed = subprocess.run(origin, cwd="/", env={}, capture_output=True, text=True, check=True).stdout
     assert printed.startswith(str(packages))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import sysconfig
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -21,8 +23,8 @@ Document = dict[str, Any]
 
 
 def run(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """One of the programs that `make deps` installs, without a cluster and without a network's proxy."""
-    binary = need_binary(program)
+    """A program of the test parts, of `make deps` or along PATH, with no cluster to reach."""
+    binary = shutil.which(program, path=sysconfig.get_path("scripts")) or need_binary(program)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("HELM_", "KUBE"))},
         "KUBECONFIG": os.devnull,
