@@ -75,10 +75,7 @@ def test_the_secrets_that_it_makes_are_those_that_the_pod_asks_for(tmp_path: Pat
     secrets = [
         made(folder, words) for words in lines("kubectl") if words[1:4] == ["create", "secret", "generic"]
     ]
-    keys = {
-        (one["metadata"]["namespace"], one["metadata"]["name"]): set(one.get("data") or one.get("stringData"))
-        for one in secrets
-    }
+    keys = {(one["metadata"]["namespace"], one["metadata"]["name"]): set(one["data"]) for one in secrets}
     commands = [words for words in lines("helm") if words[1] == "upgrade"]
     first = installed("helm4", folder, commands[0])
     asked = {
