@@ -151,9 +151,22 @@ def test_a_file_that_is_named_is_mounted_and_a_secret_is_only_named(case: str) -
 
 def test_secrets_stay_where_the_setting_looks_for_them() -> None:
     found = environment_of(rendered("everything"))
-    assert found["STANCH_WEBHOOK_TOKEN_FILE"] == "/etc/stanch/webhook-tokens/token"
-    assert found["STANCH_TLS_KEY_FILE"] == "/etc/stanch/tls/tls.key"
-    assert found["STANCH_SECURITY_KEYS"] == "/etc/stanch/security-keys"
+    inside = {name: value for name, value in found.items() if str(value).startswith("/etc/stanch/")}
+    assert inside == {
+        "STANCH_ANNOUNCE_WEBHOOK_FILE": "/etc/stanch/announce-webhook/url",
+        "STANCH_API_TOKENS_FILE": "/etc/stanch/api-tokens/api-tokens.yaml",
+        "STANCH_DATABASES_FILE": "/etc/stanch/databases/databases.yaml",
+        "STANCH_ENDPOINTS_FILE": "/etc/stanch/endpoints/endpoints.yaml",
+        "STANCH_PAGERDUTY_KEY_FILE": "/etc/stanch/pagerduty/pagerduty",
+        "STANCH_POLICIES": "/etc/stanch/policies",
+        "STANCH_SECURITY_KEYS": "/etc/stanch/security-keys",
+        "STANCH_STANDING_FILE": "/etc/stanch/standing/standing.yaml",
+        "STANCH_TLS_CERT_FILE": "/etc/stanch/tls/tls.crt",
+        "STANCH_TLS_CLIENT_CA_FILE": "/etc/stanch/tls/ca.crt",
+        "STANCH_TLS_KEY_FILE": "/etc/stanch/tls/tls.key",
+        "STANCH_WEBHOOK_TOKEN_FILE": "/etc/stanch/webhook-tokens/token",
+        "STANCH_WEBHOOK_USERS_FILE": "/etc/stanch/webhook-users/users",
+    }
     assert found["STANCH_MAX_BODY_BYTES"] == "33554432"
     store = environment_of(rendered("postgresql"))["STANCH_STORE"]
     assert store == {"secretKeyRef": {"name": "stanch-store", "key": "url"}}
