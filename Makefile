@@ -83,7 +83,8 @@ lock: ## write both locks anew (needs uv)
 	$(UV) pip compile pyproject.toml --extra build --universal --no-strip-extras --generate-hashes --no-header --no-annotate -q -o requirements.lock
 	$(UV) pip compile pyproject.toml --all-extras --universal --no-strip-extras --generate-hashes --no-header --no-annotate -q -c requirements.lock -o requirements-dev.lock
 	for part in uv helm tools checkov; do \
-	  $(UV) pip compile tests/parts/chart/$$part.in --universal --python-version 3.11 --no-strip-extras --generate-hashes --no-header --no-annotate -q -o tests/parts/chart/$$part.lock || exit 1; \
+	  if [ $$part = helm ]; then alone=--no-deps; else alone=; fi; \
+	  $(UV) pip compile tests/parts/chart/$$part.in $$alone --universal --python-version 3.11 --no-strip-extras --generate-hashes --no-header --no-annotate -q -o tests/parts/chart/$$part.lock || exit 1; \
 	done
 
 clean: ## remove what set-up and tests made
