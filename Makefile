@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: help setup run serve test check deps lock bench torture long docs clean
+.PHONY: help setup run serve test check deps lock chart bench torture long docs clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -63,8 +63,12 @@ check: $(VENV)/.dev ## types, style and import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-deps: ## Debian packages for the real parts (Prometheus, Alertmanager, wrk), unpacked below .deps
+deps: ## the real parts below .deps: Prometheus, Alertmanager and wrk from Debian, Helm and what checks the chart
 	@sh tests/parts/install-debian-parts.sh
+	@PYTHON=$(PYTHON) sh tests/parts/install-chart-parts.sh
+
+chart: $(VENV)/.run ## make the chart's Roles, admission policies and table of values anew
+	@$(BIN)/python deploy/helm/chart_files.py
 
 bench: $(VENV)/.dev ## the speed table: ratios measured in one run
 	@$(BIN)/python -m receiver.trials.bench $(ARGS)
@@ -78,6 +82,10 @@ docs: $(VENV)/.run ## make the README's picture anew from a run of the demo
 lock: ## write both locks anew (needs uv)
 	$(UV) pip compile pyproject.toml --extra build --universal --no-strip-extras --generate-hashes --no-header --no-annotate -q -o requirements.lock
 	$(UV) pip compile pyproject.toml --all-extras --universal --no-strip-extras --generate-hashes --no-header --no-annotate -q -c requirements.lock -o requirements-dev.lock
+	for part in uv helm tools checkov; do \
+	  if [ $$part = helm ]; then alone=--no-deps; else alone=; fi; \
+	  $(UV) pip compile tests/parts/chart/$$part.in $$alone --universal --python-version 3.11 --no-strip-extras --generate-hashes --no-header --no-annotate -q -o tests/parts/chart/$$part.lock || exit 1; \
+	done
 
 clean: ## remove what set-up and tests made
 	rm -rf $(VENV) .deps .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist

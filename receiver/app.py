@@ -66,7 +66,7 @@ from receiver.web.cluster_identities import ClusterIdentities
 from receiver.web.id_tokens import IdTokens, Provider
 from receiver.web.keys import COUNTERS, HEALTH, INTAKE, LIMITS, PEOPLE, PROXY, SENDERS, WORLD, Health, Limits
 from receiver.web.proxy import Proxy
-from receiver.web.routes import ROUTES
+from receiver.web.routes import METRICS, ROUTES, WATCHED
 from remediations import registry
 from remediations.isolation import registry as isolations
 
@@ -96,6 +96,7 @@ class Service:
     duties: Duties
     health: Health
     closing: asyncio.Event = field(default_factory=asyncio.Event)
+    metrics_url: str | None = None
 
 
 def policy_files(folder: Path | None) -> dict[str, str]:
@@ -223,20 +224,19 @@ async def serving(
         health = Health()
         application = build_application(world, counters, senders, duties, health, settings)
         application[PEOPLE] = people if people is not None else _people(settings, door, session, world.clock)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0, handler_cancellation=False)
-        await runner.setup()
+        metrics_url: str | None = None
+        if settings.metrics_address is not None:
+            watching, metrics_url = await _listening(
+                build_watching(world, counters, health, application[INTAKE]),
+                settings.metrics_address,
+                name="STANCH_METRICS_LISTEN",
+            )
+            # Whoever asks whether we are ready is to hear that we are stopping: it is closed last.
+            stack.push_async_callback(watching.cleanup)
+        runner, url = await _listening(
+            application, settings.address, name="STANCH_LISTEN", context=_tls(settings)
+        )
         stack.push_async_callback(runner.cleanup)
-        host, port = settings.address
-        site = web.TCPSite(runner, host, port, ssl_context=_tls(settings), backlog=1024)
-        try:
-            await site.start()
-        except OSError as error:
-            raise PermanentError(
-                f"STANCH_LISTEN: cannot listen on {settings.listen}: {error.strerror}"
-            ) from error
-        bound = runner.addresses[0][1]
-        scheme = "https" if settings.tls_cert_file is not None else "http"
-        url = f"{scheme}://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{bound}"  # noqa: S104
         duties.start()
         tasks = [
             asyncio.create_task(worker.run(), name="worker"),
@@ -253,11 +253,12 @@ async def serving(
             "serving", event_code="serving", url=url, store=store.name, policies=len(loaded.policies.policies)
         )
         try:
-            yield Service(url, world, counters, worker, duties, health)
+            yield Service(url, world, counters, worker, duties, health, metrics_url=metrics_url)
         finally:
             # Stop taking first, then finish what is held, then let go of the store.
             health.draining = True
-            await site.stop()
+            for site in list(runner.sites):
+                await site.stop()
             try:
                 async with asyncio.timeout(settings.shutdown_within.total_seconds()):
                     await worker.drain()
@@ -312,8 +313,43 @@ def build_application(
         world.store, world.clock, max_bytes_in_flight=settings.max_bytes_in_flight, on_kept=duties.kept
     )
     for route in ROUTES:
-        application.router.add_route(route.method, route.path, route.handler)
+        if settings.metrics_listen is None or route.path != METRICS:
+            application.router.add_route(route.method, route.path, route.handler)
     return application
+
+
+def build_watching(world: World, counters: Counters, health: Health, intake: Intake) -> web.Application:
+    """What whoever watches us may ask without credentials, for a port that senders do not reach."""
+    application = web.Application(middlewares=[api.errors])
+    application[WORLD] = world
+    application[COUNTERS] = counters
+    application[HEALTH] = health
+    application[INTAKE] = intake
+    for route in ROUTES:
+        if route.path in WATCHED:
+            application.router.add_route(route.method, route.path, route.handler)
+    return application
+
+
+async def _listening(
+    application: web.Application,
+    address: tuple[str, int],
+    *,
+    name: str,
+    context: ssl.SSLContext | None = None,
+) -> tuple[web.AppRunner, str]:
+    """The application on this address, and its URL from this machine. Raises PermanentError."""
+    host, port = address
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0, handler_cancellation=False)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=context, backlog=1024).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise PermanentError(f"{name}: cannot listen on {host}:{port}: {error.strerror}") from error
+    bound = runner.addresses[0][1]
+    scheme = "http" if context is None else "https"
+    return runner, f"{scheme}://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{bound}"  # noqa: S104
 
 
 def _reloading(world: World, counters: Counters, worker: Worker, folder: Path | None) -> Reloading:

@@ -35,6 +35,11 @@ class Settings(BaseSettings):
     listen: str = Field(
         "127.0.0.1:8080", description="Address and port that the API and the intake listen on."
     )
+    metrics_listen: str | None = Field(
+        None,
+        description="Address and port of a second listener, plain HTTP, for /metrics, /healthz and /readyz;"
+        " then /metrics is served there only. Default: all on the first.",
+    )
     store: str = Field(
         "sqlite:///stanch.sqlite3",
         description="sqlite:///FILE for one process, or postgresql://USER:PASSWORD@HOST/NAME for several.",
@@ -211,9 +216,11 @@ class Settings(BaseSettings):
             raise ValueError("must begin with sqlite:/// or postgresql://")
         return value
 
-    @field_validator("listen")
+    @field_validator("listen", "metrics_listen")
     @classmethod
-    def _address(cls, value: str) -> str:
+    def _address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         host, _, port = value.rpartition(":")
         if not host or not port.isdigit() or int(port) > 65535:
             raise ValueError("must be HOST:PORT, for example 0.0.0.0:8080")
@@ -268,8 +275,17 @@ class Settings(BaseSettings):
     @property
     def address(self) -> tuple[str, int]:
         """Host and port to listen on."""
-        host, _, port = self.listen.rpartition(":")
-        return host.strip("[]"), int(port)
+        return _host_and_port(self.listen)
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port of the second listener, if there is to be one."""
+        return None if self.metrics_listen is None else _host_and_port(self.metrics_listen)
+
+
+def _host_and_port(value: str) -> tuple[str, int]:
+    host, _, port = value.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def _loopback(host: str) -> bool:

@@ -68,6 +68,8 @@ class _Heard:
 async def reconcile(world: World, counters: Counters, state: Mapping[str, Any]) -> dict[str, Any]:
     """One round; returns what the next one needs."""
     heard = await _listen(world)
+    counters.reconciled["rounds"] += 1
+    counters.reconciled["silent"] += sum(listing is None for listing in heard.listings)
     absent_since: dict[str, float] = dict(state.get("absent_since", {}))
     held: frozenset[int] = frozenset(state.get("held", ()))
     firing = await world.store.read(intake.firing_alerts) if world.alertmanagers or held else []
@@ -75,6 +77,7 @@ async def reconcile(world: World, counters: Counters, state: Mapping[str, Any]) 
     unheard = [row for row in (*firing, *doubted) if row.identity not in heard.ours]
     asked = [row for row in unheard if row.listed or row.doubted_at is not None or row.incident_id in held]
     rules = await _ask_rules(world, asked)
+    counters.reconciled["rules_silent"] += any(not says.answered for says in rules.values())
 
     def body(tx: Connection) -> dict[str, Any]:
         # All rows in one statement: two would take their locks in another order than the intake does.

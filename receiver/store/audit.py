@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, text, update
+from sqlalchemy import Connection, bindparam, func, select, text, update
 
 from receiver.domain.canonical import canonical
 from receiver.store.schema import incident_events
@@ -74,6 +74,12 @@ def head(tx: Connection) -> Head:
         .limit(1)
     ).first()
     return Head(0, GENESIS) if row is None else Head(row.seal, row.hash)
+
+
+def unsealed(tx: Connection) -> int:
+    """How many rows are committed and not yet in the chain."""
+    waiting = select(func.count()).select_from(incident_events).where(incident_events.c.seal.is_(None))
+    return int(tx.execute(waiting).scalar_one())
 
 
 def seal(tx: Connection, *, limit: int = 2000) -> int:

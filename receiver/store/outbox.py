@@ -111,6 +111,13 @@ def failed(tx: Connection, letter: Letter, *, error: str, again_at: datetime | N
     tx.execute(update(outbox).where(outbox.c.id == letter.id).values(values))
 
 
+def oldest(tx: Connection) -> float | None:
+    """When the oldest message that waits was written, in seconds since the epoch; None while none waits."""
+    waiting = select(func.min(outbox.c.created_at)).where(outbox.c.next_due_at.is_not(None))
+    found: float | None = tx.execute(waiting).scalar_one()
+    return found
+
+
 def depth(tx: Connection) -> tuple[int, int]:
     """How many messages wait, and how many were given up."""
     waiting = tx.execute(select(func.count()).select_from(outbox).where(outbox.c.next_due_at.is_not(None)))

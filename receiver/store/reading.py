@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import JSON, Connection, cast, func, select, type_coerce
 
 from receiver.domain.incidents import Incident, read_snapshot
-from receiver.store import effects, intake, outbox, statistics
+from receiver.store import audit, effects, intake, outbox, statistics
 from receiver.store.schema import incident_events, incidents
 from receiver.store.timeline import seconds
 
@@ -87,7 +87,29 @@ def figures(tx: Connection) -> Mapping[str, Any]:
             for tally in statistics.tallies(tx)
             for outcome, count in tally.outcomes.items()
         },
+        "plans_current": dict(_plans_current(tx)),
+        "outbox_oldest": outbox.oldest(tx),
+        "events_unsealed": audit.unsealed(tx),
         "outbox_waiting": waiting,
         "outbox_dead": dead,
         **intake.counts(tx),
     }
+
+
+def _plans_current(tx: Connection) -> Iterator[tuple[str, int]]:
+    """How many plans of open incidents stand where."""
+    text = incidents.c.snapshot
+    # A cast would make a number of it on SQLite; on PostgreSQL a text has no fields without one.
+    document = cast(text, JSON) if tx.dialect.name == "postgresql" else type_coerce(text, JSON)
+    state = document["plan"]["state"].as_string()
+    standing = (
+        select(state.label("state"))
+        .where(incidents.c.resolved_at.is_(None), incidents.c.plan_id.is_not(None))
+        .subquery()
+    )
+    rows = tx.execute(
+        select(standing.c.state, func.count().label("n"))
+        .where(standing.c.state.is_not(None))
+        .group_by(standing.c.state)
+    )
+    return ((row.state, row.n) for row in rows)

@@ -43,13 +43,15 @@ async def metrics(request: web.Request) -> web.Response:
     ProcessCollector(registry=registry)
     refused = request.app[WORLD].loaded.refused is not None
     in_flight = request.app[INTAKE].bytes_in_flight
-    registry.register(_Ours(request.app[COUNTERS], figures, in_flight, refused=refused))
+    registry.register(OurMetrics(request.app[COUNTERS], figures, in_flight, refused=refused))
     return web.Response(
         body=generate_latest(registry), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     )
 
 
-class _Ours(Collector):
+class OurMetrics(Collector):
+    """The counters of one process and the figures of the store (none while it is away), as metrics."""
+
     def __init__(
         self, counters: Counters, figures: Mapping[str, Any], in_flight: int, *, refused: bool
     ) -> None:
@@ -89,7 +91,12 @@ class _Ours(Collector):
             ("stanch_objections", "Guards' objections before acting, by code.", counters.objections, "code"),
             ("stanch_writes", "Writes, by what became of them.", counters.writes, "outcome"),
             ("stanch_messages", "Messages, by destination and outcome.", counters.messages, "result"),
-            ("stanch_reconciled", "What reconciliation found, by kind.", counters.reconciled, "kind"),
+            (
+                "stanch_reconciled",
+                "Rounds of reconciliation; what they found.",
+                counters.reconciled,
+                "kind",
+            ),
             ("stanch_policy_reloads", "Policy reloads, by outcome.", counters.policy_reloads, "outcome"),
         ):
             family = CounterMetricFamily(name, text, labels=[label])
@@ -128,12 +135,25 @@ class _Ours(Collector):
         for state, count in sorted(figures["intents"].items()):
             intents.add_metric([state], count)
         yield intents
+        current = GaugeMetricFamily(
+            "stanch_plans_current", "Plans of open incidents, by where they stand.", labels=["state"]
+        )
+        for state, count in sorted(figures["plans_current"].items()):
+            current.add_metric([state], count)
+        yield current
+        if figures["outbox_oldest"] is not None:
+            yield GaugeMetricFamily(
+                "stanch_store_outbox_oldest_timestamp_seconds",
+                "When the oldest message that waits was written; not there while none waits.",
+                value=figures["outbox_oldest"],
+            )
         for name, text in (
             ("deliveries_waiting", "Bodies not yet read."),
             ("dead_letters", "Dead letters kept."),
             ("alerts_firing", "Alerts that have not ended."),
             ("outbox_waiting", "Messages not yet delivered."),
             ("outbox_dead", "Messages given up."),
+            ("events_unsealed", "Events that are not yet in the audit chain."),
         ):
             yield GaugeMetricFamily(f"stanch_store_{name}", text, value=figures[name])
 

@@ -28,6 +28,11 @@ class Route:
     secured: bool = True
 
 
+METRICS = "/metrics"
+# What a second listener serves, where there is one.
+WATCHED = ("/healthz", "/readyz", METRICS)
+
+
 async def openapi(request: web.Request) -> web.Response:
     """`GET /openapi.json`."""
     return web.json_response(document())
@@ -162,7 +167,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v1/events", stream.events, "Every new event, server-sent", "an event stream"),
     Route("GET", "/healthz", metrics.healthz, "The process lives", secured=False),
     Route("GET", "/readyz", metrics.readyz, "It can take deliveries", secured=False),
-    Route("GET", "/metrics", metrics.metrics, "Prometheus metrics", "text", secured=False),
+    Route("GET", METRICS, metrics.metrics, "Prometheus metrics", "text", secured=False),
     Route("GET", "/openapi.json", openapi, "This document", secured=False),
 )
 

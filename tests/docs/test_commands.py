@@ -23,7 +23,8 @@ from receiver.cli.main import app
 ROOT = Path(__file__).parent.parent.parent
 # What security-incidents.md locks, later pages could not read: it comes last.
 PAGES = sorted((ROOT / "docs").rglob("*.md"), key=lambda path: (path.stem == "security-incidents", path))
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]
+CHART = ROOT / "deploy" / "helm" / "stanch" / "README.md"
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", CHART, *PAGES]
 
 
 def commands() -> list[str]:

@@ -782,3 +782,17 @@ async def test_after_a_gone_alert_the_metrics_say_that_it_helped(store: Store) -
             "MonitoringStarted",
             "ReadyToResolve",
         ]
+
+
+async def test_a_source_that_says_nothing_is_counted_and_one_that_answers_is_not(store: Store) -> None:
+    async with story(store, managers=2) as s:
+        await s.fires(ago=5 * MINUTE)
+        await s.rounds(1)
+        assert (s.h.counters.reconciled["rounds"], s.h.counters.reconciled["silent"]) == (1, 0)
+        assert s.h.counters.reconciled["rules_silent"] == 0
+        s.managers[1].silent = True
+        s.managers[0].empty()
+        s.h.demo.prometheus.faults.down = True
+        await s.rounds(2)
+        assert (s.h.counters.reconciled["rounds"], s.h.counters.reconciled["silent"]) == (3, 2)
+        assert s.h.counters.reconciled["rules_silent"] == 2

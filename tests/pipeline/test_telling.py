@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from builders import CAROL
 from harness import Harness, Told, harness
 from stories import noticed
@@ -12,7 +13,7 @@ from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.pipeline import people
 from receiver.pipeline.telling import deliver
 from receiver.pipeline.world import World
-from receiver.store import outbox
+from receiver.store import audit, outbox, reading
 from receiver.store.engine import Store
 
 
@@ -91,3 +92,25 @@ async def test_messages_of_one_incident_keep_their_order_at_each_destination(sto
         await h.clock.advance(timedelta(minutes=16))
         await deliver_all(h)
         assert [body["kind"] for body in h.told.bodies] == ["ApprovalRequested", "Escalated"]
+
+
+async def test_what_waits_to_be_told_or_approved_or_sealed_is_a_figure(store: Store) -> None:
+    async with harness(store) as h:
+        before = await store.read(reading.figures)
+        assert (before["plans_current"], before["outbox_oldest"], before["events_unsealed"]) == ({}, None, 0)
+        h.told.failing = TemporaryError("it is down")
+        await noticed(h)
+        asked_at = h.clock.now().timestamp()
+        await deliver_all(h)
+        waiting = await store.read(reading.figures)
+        assert waiting["plans_current"] == {"awaiting-approval": 1}
+        assert waiting["outbox_oldest"] == pytest.approx(asked_at, abs=60)
+        assert waiting["events_unsealed"] > 3
+        await store.write(audit.seal)
+        await people.deny_plan(h.world, "P-1", CAROL, reason="no")
+        h.told.failing = None
+        await h.pass_time(timedelta(minutes=16))
+        await deliver_all(h)
+        after = await store.read(reading.figures)
+        assert (after["plans_current"], after["outbox_oldest"]) == ({"denied": 1}, None)
+        assert 0 < after["events_unsealed"] < waiting["events_unsealed"]
