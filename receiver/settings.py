@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +26,10 @@ from pydantic_settings import (
 from receiver.domain.errors import PermanentError
 
 PREFIX = "STANCH_"
+# What Kubernetes sets in each pod of a namespace that has a Service named stanch.
+SERVICE_LINK = re.compile(
+    r"STANCH(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
+)
 
 
 class Settings(BaseSettings):
@@ -300,7 +305,8 @@ def read_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
     known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
     # STANCH_URL and STANCH_TOKEN are the command line's own; CONFIG names the file.
     ours = {f"{PREFIX}{name}" for name in ("CONFIG", "URL", "TOKEN", "TOKEN_FILE", "TEST_POSTGRES")}
-    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known | ours)
+    given = (name for name in os.environ if name.startswith(PREFIX) and not SERVICE_LINK.fullmatch(name))
+    unknown = sorted(name for name in given if name not in known | ours)
     complaints = [f"{name}: there is no such setting" for name in unknown]
     path = os.environ.get(f"{PREFIX}CONFIG")
     if path and not Path(path).is_file():

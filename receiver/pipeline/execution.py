@@ -36,7 +36,7 @@ from receiver.pipeline.steps import Result
 from receiver.pipeline.world import World
 from receiver.policy.approval import approve_again
 from receiver.policy.recovery import CannotTell, Happened, NotYet, what_happened
-from receiver.store import claims, effects, locks
+from receiver.store import claims, effects, locks, timeline
 from receiver.store.claims import Fenced
 from receiver.store.effects import Intent
 from receiver.store.engine import pass_gate
@@ -49,6 +49,7 @@ Kind = Literal["execute", "undo"]
 MAX_SENDS = 5
 ASK_GUARDS_AGAIN = timedelta(seconds=5)
 LOOK_AGAIN = timedelta(seconds=5)
+UNDO_TOLD_AFTER = timedelta(minutes=2)
 # The request carries a timeout of twelve seconds for the server; a minute more for clocks and queues.
 SURELY_DEAD = timedelta(seconds=72)
 
@@ -108,7 +109,7 @@ async def undo_step(world: World, claim: Claim, plan: Plan) -> Result:
             incident=incident.id,
             why=str(error),
         )
-        return Result((), again_at=world.clock.now() + ASK_GUARDS_AGAIN)
+        return await _undo_waits(world, incident, progress.plan_id, str(error))
     steps = remediation.undo_plan(progress.receipts, state)
     if isinstance(steps, NotApplicable):
         reason = f"{progress.plan_id} was not undone: {steps.reason}"
@@ -118,6 +119,17 @@ async def undo_step(world: World, claim: Claim, plan: Plan) -> Result:
         progress.plan_id, plan, digest=progress.digest, by=progress.approvals, execute_before=far
     )
     return await _carry_out(world, claim, approved, steps[0], kind="undo")
+
+
+async def _undo_waits(world: World, incident: Incident, plan_id: str, why: str) -> Result:
+    """Try again soon; somebody is told once it takes long, since what was done stands meanwhile."""
+    now = world.clock.now()
+    since = await world.store.read(lambda tx: timeline.newest_of(tx, incident.id, "UndoApproved"))
+    told = f"{plan_id} is not put back yet, its target cannot be read"
+    late = since is not None and now - since >= UNDO_TOLD_AFTER
+    untold = not any(one.startswith(told) for one in incident.escalated)
+    events = (ev.Escalated(f"{told}: {why}"),) if late and untold else ()
+    return Result(events, again_at=now + ASK_GUARDS_AGAIN)
 
 
 async def recover_step(world: World, claim: Claim, plan: Plan) -> Result:

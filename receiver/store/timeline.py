@@ -258,6 +258,16 @@ def count_of(tx: Connection, incident_id: int, kind: str) -> int:
     return found
 
 
+def newest_of(tx: Connection, incident_id: int, kind: str) -> datetime | None:
+    """When an incident's newest event of one kind was written; None without one."""
+    found = tx.execute(
+        select(func.max(incident_events.c.at)).where(
+            incident_events.c.incident_id == incident_id, incident_events.c.kind == kind
+        )
+    ).scalar()
+    return None if found is None else moment(found)
+
+
 def store_facts(tx: Connection, found: Any, *, at: datetime) -> str:
     """Keep facts aside, once for each content, and return their hash."""
     return _keep(tx, canonical(finite(found)), at=at)

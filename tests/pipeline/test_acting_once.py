@@ -265,6 +265,25 @@ async def test_a_rollback_that_does_not_help_asks_before_bringing_the_bad_releas
         assert "Undone" in await h.kinds()
 
 
+async def test_an_undo_whose_target_cannot_be_read_waits_and_people_are_told_once(
+    store: Store,
+) -> None:
+    async with harness(store, with_scenario="inc-001-not-helping") as h:
+        await rolled_back(h)
+        await until_state(h, "undo-asked")
+        unreadable = Fault(kind="refuse", status=403, method="GET", path=r"/deployments/", count=None)
+        h.demo.api.faults.add(unreadable)
+        await people.decide_undo(h.world, "P-1", CAROL, undo=True, reason="it was not the release")
+        await h.pass_time(timedelta(minutes=1))
+        assert not [one for one in (await h.incident()).escalated if "not put back" in one]
+        await h.pass_time(timedelta(minutes=4))
+        (told,) = [one for one in (await h.incident()).escalated if "not put back" in one]
+        assert told.startswith("P-1 is not put back yet, its target cannot be read: ")
+        h.demo.api.faults.clear()
+        await until_state(h, "undone")
+        assert image(h) == "greenlang/api:1.8.2-bad"
+
+
 async def test_an_undo_leaves_alone_what_somebody_changed_since(store: Store) -> None:
     async with harness(store, with_scenario="inc-001-not-helping") as h:
         await rolled_back(h)
