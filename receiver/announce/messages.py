@@ -106,6 +106,10 @@ def _said(
             if event.why:
                 text += f" ({event.why})"
             return text, True, event.plan_id, expires
+        case ev.GlassBroken():
+            what = f"{event.by} broke the glass: {event.plan_id} is carried out on one word"
+            text = f"{what}, instead of {event.instead_of}: {event.reason[:300]}"
+            return f"{text}. For the security lead and the engineering lead", True, event.plan_id, None
         case ev.ApprovalExpired():
             again = "it will be asked again" if event.ask_again_at else "nobody will be asked again"
             return f"nobody answered {event.plan_id} in time; {again}", True, event.plan_id, None

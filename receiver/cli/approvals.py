@@ -27,6 +27,9 @@ APPROVE_EXAMPLES = examples(
     "stanch approve P-17 --no-prompt --digest 4f1c0a9be277",
     'stanch approve S-3 --reason "cut it off"',
 )
+BREAKGLASS_EXAMPLES = examples(
+    'stanch breakglass P-17 --reason "both leads are on a plane, checkout is down"'
+)
 DENY_EXAMPLES = examples('stanch deny P-17 --reason "the old release has the leak"')
 
 
@@ -83,6 +86,47 @@ def approve(
     if waived := answered.get("waived"):
         listed = ", ".join(str(one) for one in waived)
         screen.out().print(screen.plain(f"You could not do it by hand: {listed}; the policy lets that pass"))
+    return None
+
+
+def breakglass(
+    plan: Answerable,
+    reason: Reason,
+    digest: Annotated[
+        str | None,
+        typer.Option("--digest", help="Only if the plan has this digest.", show_default=False),
+    ] = None,
+    no_prompt: Annotated[
+        bool, typer.Option("--no-prompt", help="Do not ask; the plan is shown all the same.")
+    ] = False,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    output: As = Output.TEXT,
+) -> None:
+    """Have one plan of a P0 or P1 carried out on your own word, when those who should approve cannot.
+
+    It takes a right of its own and a reason of at least 20 characters, and pages people at once. The kill
+    switch, security locks and guards hold as ever.
+    """
+    from receiver.cli.client import connect
+    from receiver.cli.failures import NOT_WELL, USAGE, Failure
+    from receiver.terminal import cards, screen
+
+    if _isolates(plan):
+        raise Failure("isolations are a security lead's; there is no glass to break", code=USAGE)
+    service = connect(url, token_file)
+    found = service.get(_where(plan))
+    shown = _digest(found, plan, digest)
+    console = screen.err() if output is Output.JSON else screen.out()
+    console.print(cards.plan_card(found))
+    if not no_prompt and not screen.on_terminal():
+        raise Failure("nobody can be asked here: add --no-prompt to go on with what is shown", code=USAGE)
+    if not no_prompt and not screen.confirmed(f"Break the glass for {plan}? Everybody is told."):
+        raise Failure("the glass is whole; nothing was sent", code=NOT_WELL)
+    answered = service.post(f"{_where(plan)}/breakglass", {"digest": shown, "reason": reason})
+    if output is Output.JSON:
+        return screen.print_json(answered)
+    screen.out().print(screen.plain(f"{plan} is carried out on your word; people are being paged"))
     return None
 
 

@@ -472,6 +472,20 @@ class AnswerRefused:
 
 
 @dataclass(frozen=True)
+class GlassBroken:
+    """One person had this plan carried out on their own word, instead of those whom the policy asks."""
+
+    plan_id: str
+    digest: str
+    by: str
+    reason: str
+    known_by: str
+    instead_of: str
+    waived: tuple[str, ...] = ()
+    event: Literal["GlassBroken"] = "GlassBroken"
+
+
+@dataclass(frozen=True)
 class Approved:
     """Enough people, or a rule, said yes; it must start before ``execute_before``."""
 
@@ -797,6 +811,7 @@ PlanEvent = (
     | ApprovalSuspended
     | ApprovalGiven
     | AnswerRefused
+    | GlassBroken
     | Approved
     | Denied
     | ApprovalExpired

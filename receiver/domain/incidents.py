@@ -418,7 +418,7 @@ def _progress(plan: PlanProgress, event: ev.PlanEvent, at: datetime) -> PlanProg
             return replace(plan, state=PlanState.SUSPENDED, expires_at=None)
         case ev.AnswerRefused():
             return plan
-        case ev.ApprovalGiven():
+        case ev.ApprovalGiven() | ev.GlassBroken():
             return replace(plan, approvals=(*plan.approvals, event.by))
         case ev.Approved():
             return replace(

@@ -21,10 +21,19 @@ from receiver.domain.incidents import IN_FLIGHT, Incident, PlanProgress, PlanSta
 from receiver.domain.locks import widest
 from receiver.domain.plans import Receipt
 from receiver.domain.severity import Severity
-from receiver.pipeline.entitling import Entitled, must, must_approve, must_have
+from receiver.pipeline.entitling import Entitled, must, must_approve, must_break_glass, must_have
 from receiver.pipeline.recording import record
 from receiver.pipeline.world import World
-from receiver.policy.approval import Answer, Identity, KnownBy, approve, may_approve
+from receiver.policy.approval import (
+    BREAK_GLASS,
+    Answer,
+    Identity,
+    KnownBy,
+    approve,
+    may_approve,
+    why_not_break_glass,
+)
+from receiver.policy.approval import break_glass as glass_broken
 from receiver.policy.rights import Verb, to_deny
 from receiver.store import claims, effects, switches, timeline
 from receiver.store.effects import StoredPlan, Vote
@@ -177,6 +186,49 @@ def _answering(
         if approved is not None:
             events += (ev.Approved(stored.plan_id, wanted, approved.approved_by, approved.execute_before),)
         return replace(_answered(world, tx, held, stored, events, who), waived=entitled.waived)
+
+    return body
+
+
+async def break_glass(world: World, plan_id: str, who: Identity, *, digest: str, reason: str) -> Answered:
+    """One person has this plan carried out on their own word, at once, and everybody is told."""
+    stored = await world.store.read(lambda tx: effects.load_plan(tx, plan_id))
+    try:
+        entitled = await must_break_glass(world, who, stored.plan)
+        return await world.store.write(_breaking(world, stored.plan_id, who, digest, reason, entitled))
+    except (NotAllowed, AnotherPlan) as refusal:
+        await _note_refusal(world, stored, who, str(refusal))
+        raise
+
+
+def _breaking(
+    world: World, plan_id: str, who: Identity, digest: str, reason: str, entitled: Entitled
+) -> Callable[[Connection], Answered]:
+    def body(tx: Connection) -> Answered:
+        pass_gate(tx)
+        stored = effects.load_plan(tx, plan_id)
+        held = timeline.lock(tx, stored.plan.incident_id)
+        effects.load_plan(tx, plan_id, for_update=True)
+        progress, plan, now = _current(held.incident, stored), stored.plan, world.clock.now()
+        if held.incident.lockdown is not None:
+            raise Conflict(f"incident {held.incident.id} is a security incident: nothing is healed in it")
+        if progress.state is not PlanState.AWAITING:
+            raise Conflict(f"{stored.plan_id} is {progress.state.value}, not waiting for an approval")
+        if digest != plan.digest:
+            raise AnotherPlan(f"{stored.plan_id} is another plan now ({plan.digest[:12]}); look at it first")
+        if (refusal := why_not_break_glass(plan, held.incident.severity, reason=reason)) is not None:
+            raise NotAllowed(refusal)
+        if paused := switches.paused(tx, plan.policy):
+            raise Conflict(f"paused: {'; '.join(paused)}; resume first")
+        approved = glass_broken(stored.plan_id, plan, who, digest=digest, now=now)
+        vote = Vote(who.name, who.groups, BREAK_GLASS, reason, now, who.known_by.value, who.uid)
+        effects.add_vote(tx, stored.plan_id, round_=progress.round, digest=digest, vote=vote)
+        instead = f"{plan.approval.count} of {', '.join(plan.approval.groups) or 'nobody'}"
+        broken = ev.GlassBroken(
+            stored.plan_id, digest, who.name, reason, who.known_by.value, instead, entitled.waived
+        )
+        told = ev.Approved(stored.plan_id, digest, approved.approved_by, approved.execute_before)
+        return replace(_answered(world, tx, held, stored, (broken, told), who), waived=entitled.waived)
 
     return body
 

@@ -9,9 +9,15 @@ from enum import StrEnum
 
 from receiver.domain.approved import ApprovedPlan
 from receiver.domain.plans import ApprovalRule, Plan, Risk
+from receiver.domain.severity import Severity
 
 # Asked again after an unanswered request while it still fires, then handed over.
 ASK_AGAIN = (timedelta(minutes=15), timedelta(minutes=30), timedelta(minutes=60))
+
+# Shorter is no reason that anybody could look into the day after.
+LEAST_REASON = 20
+# The name in Approvers files of those of the token file who may break the glass.
+BREAK_GLASS = "break-glass"
 
 # What a policy that names no rule for a class gets; an empty list of groups means nobody can.
 DEFAULT_RULES: Mapping[Risk, ApprovalRule] = {
@@ -106,6 +112,27 @@ def approve(
     if len(people) < rule.count or not rule.groups:
         return None
     return ApprovedPlan(plan_id, plan, digest, tuple(sorted(people.values())), now + rule.execute_within)
+
+
+def why_not_break_glass(plan: Plan, severity: Severity | None, *, reason: str) -> str | None:
+    """Why this plan is not carried out on one person's word; None where it may be.
+
+    It stands in for the people whom the policy asks and for nothing else: the kill switch, security locks,
+    guards and the digest hold as ever.
+    """
+    if severity not in (Severity.P0, Severity.P1):
+        told = "of no known severity" if severity is None else f"a {severity.value}"
+        return f"the glass is broken for a P0 or P1 only, and the incident is {told}"
+    if len(" ".join(reason.split())) < LEAST_REASON:
+        return f"breaking the glass needs a reason of at least {LEAST_REASON} characters"
+    return None
+
+
+def break_glass(plan_id: str, plan: Plan, who: Identity, *, digest: str, now: datetime) -> ApprovedPlan:
+    """The plan approved by one person alone. Raises ValueError where it is not the one that was shown."""
+    if digest != plan.digest:
+        raise ValueError(f"{plan_id} is {plan.digest[:12]}, not {digest[:12]}")
+    return ApprovedPlan(plan_id, plan, digest, (who.name,), now + plan.approval.execute_within)
 
 
 def approve_by_rule(plan_id: str, plan: Plan, *, now: datetime) -> ApprovedPlan | None:

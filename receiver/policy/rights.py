@@ -25,6 +25,7 @@ class Verb(StrEnum):
     APPROVE_DISRUPTIVE = "approve-disruptive"
     APPROVE_IRREVERSIBLE = "approve-irreversible"
     APPROVE_SECURITY = "approve-security"
+    BREAKGLASS = "breakglass"
     DENY = "deny"
     PAUSE = "pause"
     RESUME = "resume"
@@ -55,6 +56,11 @@ def to_approve(plan: Plan) -> Right:
 def to_deny(plan: Plan) -> Right:
     """What a no takes: never more than the one verb, whatever the plan may cost."""
     return Right(Verb.DENY, namespace=plan.target.namespace, name=plan.remediation)
+
+
+def to_break_glass(plan: Plan) -> Right:
+    """What it takes to have this plan carried out on one's own word."""
+    return Right(Verb.BREAKGLASS, namespace=plan.target.namespace, name=plan.remediation)
 
 
 def _approving(risk: Risk) -> Verb:

@@ -236,6 +236,10 @@ _WORDS: Mapping[str, Callable[[Event], str]] = {
     "ApprovalRequested": _asked,
     "ApprovalSuspended": lambda e: f"{e.get('plan_id')} rests while nothing fires",
     "ApprovalGiven": _approval_given,
+    "GlassBroken": lambda e: (
+        f"{e.get('by')} broke the glass for {e.get('plan_id')}, "
+        f"instead of {e.get('instead_of')}: {e.get('reason')}"
+    ),
     "AnswerRefused": lambda e: f"{e.get('by')} ({e.get('known_by')}): {e.get('why')}",
     "Approved": lambda e: f"{e.get('plan_id')} by {_joined(e.get('by'))}",
     "Denied": lambda e: f"{e.get('plan_id')} by {e.get('by')}: {e.get('reason')}",

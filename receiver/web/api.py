@@ -24,7 +24,7 @@ from receiver.store import audit, effects, intake, reading, statistics, timeline
 from receiver.web import restricted
 from receiver.web.keys import COUNTERS, IDENTITY, PEOPLE, PROXY, WORLD
 from receiver.web.proxy import peer_of, who_it_says
-from receiver.web.requests import Decision, Reason, incident_number, json_body
+from receiver.web.requests import BreakGlass, Decision, Reason, incident_number, json_body
 from receiver.web.views import plan_view, policies_view, recorded_view, tally_view
 
 log = structlog.get_logger(__name__)
@@ -263,6 +263,19 @@ async def approve(request: web.Request) -> web.Response:
     """`POST /api/v1/plans/{id}/approve`."""
     body = Decision.model_validate(await json_body(request))
     answered = await people.approve_plan(
+        request.app[WORLD],
+        request.match_info["id"],
+        request[IDENTITY],
+        digest=body.digest,
+        reason=body.reason,
+    )
+    return _answered(answered)
+
+
+async def break_glass(request: web.Request) -> web.Response:
+    """`POST /api/v1/plans/{id}/breakglass`."""
+    body = BreakGlass.model_validate(await json_body(request))
+    answered = await people.break_glass(
         request.app[WORLD],
         request.match_info["id"],
         request[IDENTITY],

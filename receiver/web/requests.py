@@ -24,6 +24,15 @@ class Decision(BaseModel):
     )
 
 
+class BreakGlass(BaseModel):
+    """Body of having a plan carried out on one's own word: exactly the plan that was shown."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(max_length=2000)
+    digest: str = Field(max_length=64)
+
+
 class Reason(BaseModel):
     """Body of everything that needs a reason."""
 

@@ -157,6 +157,13 @@ ROUTES: tuple[Route, ...] = (
         "Say yes to exactly this plan",
         body=requests.Decision,
     ),
+    Route(
+        "POST",
+        "/api/v1/plans/{id}/breakglass",
+        api.break_glass,
+        "Have it carried out on one's own word",
+        body=requests.BreakGlass,
+    ),
     Route("POST", "/api/v1/plans/{id}/deny", api.deny, "Say no", body=requests.Reason),
     Route("POST", "/api/v1/plans/{id}/settle", api.settle, "Settle an unknown effect", body=api.Settlement),
     Route("POST", "/api/v1/plans/{id}/undo", api.undo, "Put it back", body=requests.Reason),

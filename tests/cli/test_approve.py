@@ -161,3 +161,23 @@ def test_what_names_nothing_to_isolate_sends_nothing(
 ) -> None:
     assert stanch("incidents", "isolate", "17", *words, "--reason", "a miner").exit_code == 2
     assert service.posted == []
+
+
+@pytest.mark.parametrize(("typed", "code"), [("y\n", 0), ("n\n", 1)])
+def test_the_glass_is_broken_for_the_plan_that_was_shown_after_a_yes(
+    stanch: Stanch, service: FakeService, terminal: None, typed: str, code: int
+) -> None:
+    why = "both leads are on a plane, checkout is down"
+    result = stanch("breakglass", "P-1", "--reason", why, input=typed)
+    assert result.exit_code == code
+    assert "put greenlang-api back to revision 7" in result.stdout
+    sent = ("plans/P-1/breakglass", {"digest": service.digest, "reason": why})
+    assert service.posted == ([sent] if code == 0 else [])
+
+
+def test_there_is_no_glass_over_an_isolation_and_none_is_broken_unasked(
+    stanch: Stanch, service: FakeService
+) -> None:
+    assert stanch("breakglass", "S-1", "--reason", "x" * 20).exit_code == 2
+    assert stanch("breakglass", "P-1", "--reason", "x" * 20).exit_code == 2
+    assert service.posted == []

@@ -146,7 +146,8 @@ def test_the_roles_for_people_hold_every_verb_once_and_nobody_is_bound_to_them()
         if any(GROUP in rule["apiGroups"] for rule in role["rules"])
     }
     assert found.keys() == {
-        f"stanch-{name}" for name in ("respond", "approve", "approve-irreversible", "approve-security")
+        f"stanch-{name}"
+        for name in ("respond", "approve", "approve-irreversible", "approve-security", "breakglass")
     }
     verbs = [verb for ((rule),) in found.values() for verb in rule["verbs"]]
     assert sorted(verbs) == sorted(verb.value for verb in Verb)

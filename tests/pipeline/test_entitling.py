@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from builders import CAROL, policies, policy
@@ -15,12 +16,14 @@ from receiver.clients import cluster
 from receiver.demo.kubernetes import Fault, User
 from receiver.demo.kubernetes.access import Grant
 from receiver.domain import events as ev
-from receiver.domain.errors import AnotherPlan, NotAllowed, TemporaryError
+from receiver.domain.errors import AnotherPlan, Conflict, NotAllowed, TemporaryError
 from receiver.domain.incidents import PlanState
 from receiver.domain.plans import ApprovalRule, Risk
+from receiver.domain.severity import Severity
 from receiver.pipeline import people
 from receiver.policy.approval import Identity, KnownBy
 from receiver.policy.rights import GROUP, RESOURCE, Verb
+from receiver.store import effects
 from receiver.store.engine import Store
 from receiver.web.cluster_access import PATH, REMEMBERED_SECONDS, ClusterAccess
 from remediations import registry
@@ -237,3 +240,77 @@ async def test_answers_are_remembered_for_seconds(store: Store) -> None:
         with pytest.raises(NotAllowed):
             await people.acknowledge(h.world, 1, ANN)
         assert sum(call.path == PATH for call in h.demo.api.calls) == 2
+
+
+WHY = "both leads are on a plane and checkout is down"
+
+
+async def broken(h: Harness, who: Identity = ANN, *, reason: str = WHY, digest: str | None = None) -> Any:
+    stored = await h.world.store.read(lambda tx: effects.load_plan(tx, "P-1"))
+    shown = stored.plan.digest if digest is None else digest
+    return await people.break_glass(h.world, "P-1", who, digest=shown, reason=reason)
+
+
+async def test_one_person_breaks_the_glass_and_everybody_is_told(store: Store) -> None:
+    rule = replace(SRE, groups=("oidc:directors",), count=2, not_requester=True)
+    async with entitled(store, may(Verb.BREAKGLASS, subject=ANN.name), rule=rule) as (h, _):
+        await asked_for(h)
+        answered = await broken(h)
+        assert answered.state == "approved"
+        (event,) = [event for event in await h.events() if isinstance(event, ev.GlassBroken)]
+        assert (event.by, event.known_by, event.instead_of) == (ANN.name, "cluster", "2 of oidc:directors")
+        await h.tell()
+        (told,) = [body for body in h.told.bodies if body["kind"] == "GlassBroken"]
+        assert told["pages"] and WHY in told["text"]
+        await h.work()
+        assert "Executed" in await h.kinds()
+
+
+async def test_the_glass_stays_whole_for_whoever_may_only_approve(store: Store) -> None:
+    async with entitled(store, may(Verb.APPROVE_DISRUPTIVE)) as (h, _):
+        await asked_for(h)
+        with pytest.raises(NotAllowed, match="may not breakglass"):
+            await broken(h)
+        with pytest.raises(NotAllowed, match="no Approvers file names break-glass"):
+            await broken(h, CAROL)
+        robots = may(Verb.BREAKGLASS, subject=ROBOT.name)
+        h.demo.api.access.grants.append(robots)
+        with pytest.raises(NotAllowed, match="is no person"):
+            await broken(h, ROBOT)
+        assert "GlassBroken" not in await h.kinds()
+
+
+async def test_the_glass_needs_a_reason_the_plan_that_was_shown_and_a_bad_incident(store: Store) -> None:
+    async with entitled(store, may(Verb.BREAKGLASS)) as (h, _):
+        await asked_for(h)
+        with pytest.raises(NotAllowed, match="at least 20 characters"):
+            await broken(h, reason="it is          urgent")
+        with pytest.raises(AnotherPlan):
+            await broken(h, digest="0" * 64)
+        await people.set_severity(h.world, 1, CAROL, severity=Severity.P2, reason="it is not that bad")
+        with pytest.raises(NotAllowed, match="for a P0 or P1 only, and the incident is a P2"):
+            await broken(h)
+
+
+async def test_a_broken_glass_passes_neither_the_kill_switch_nor_a_lock(store: Store) -> None:
+    async with entitled(store, may(Verb.BREAKGLASS)) as (h, _):
+        await asked_for(h)
+        await people.set_pause(h.world, CAROL, on=True, policy=None, reason="hold")
+        with pytest.raises(Conflict, match="paused"):
+            await broken(h)
+        await people.set_pause(h.world, CAROL, on=False, policy=None, reason="")
+        await people.secure(h.world, 1, CAROL, reason="a miner")
+        with pytest.raises(Conflict, match="security incident"):
+            await broken(h)
+        assert not [call for call in h.demo.api.writes if not call.dry_run]
+
+
+async def test_a_right_to_break_the_glass_that_is_gone_voids_it(store: Store) -> None:
+    async with entitled(store, may(Verb.BREAKGLASS)) as (h, steady):
+        await asked_for(h)
+        await broken(h)
+        h.demo.api.access.grants.clear()
+        steady.now += REMEMBERED_SECONDS
+        await h.work()
+        assert "PlanVoided" in await h.kinds()
+        assert not [call for call in h.demo.api.writes if not call.dry_run]

@@ -51,6 +51,7 @@ SAID: dict[str, tuple[dict[str, Any], Verb]] = {
     "/api/v1/isolations/{id}/approve": ({}, Verb.APPROVE_SECURITY),
     "/api/v1/isolations/{id}/deny": (WHY, Verb.DENY),
     "/api/v1/plans/{id}/approve": ({}, Verb.APPROVE_DISRUPTIVE),
+    "/api/v1/plans/{id}/breakglass": ({**WHY, "digest": "0" * 64}, Verb.BREAKGLASS),
     "/api/v1/plans/{id}/deny": (WHY, Verb.DENY),
     "/api/v1/plans/{id}/settle": ({**WHY, "done": True}, Verb.APPROVE_DISRUPTIVE),
     "/api/v1/plans/{id}/undo": (WHY, Verb.APPROVE_DISRUPTIVE),
