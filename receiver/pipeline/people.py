@@ -127,10 +127,7 @@ def _answering(
     entitled: Entitled,
 ) -> Callable[[Connection], Answered]:
     def body(tx: Connection) -> Answered:
-        pass_gate(tx)
-        stored = effects.load_plan(tx, plan_id)
-        held = timeline.lock(tx, stored.plan.incident_id)
-        effects.load_plan(tx, plan_id, for_update=True)
+        stored, held = _held_plan(tx, plan_id)
         progress = _current(held.incident, stored)
         now = world.clock.now()
         deniable = (
@@ -205,10 +202,7 @@ def _breaking(
     world: World, plan_id: str, who: Identity, digest: str, reason: str, entitled: Entitled
 ) -> Callable[[Connection], Answered]:
     def body(tx: Connection) -> Answered:
-        pass_gate(tx)
-        stored = effects.load_plan(tx, plan_id)
-        held = timeline.lock(tx, stored.plan.incident_id)
-        effects.load_plan(tx, plan_id, for_update=True)
+        stored, held = _held_plan(tx, plan_id)
         progress, plan, now = _current(held.incident, stored), stored.plan, world.clock.now()
         if held.incident.lockdown is not None:
             raise Conflict(f"incident {held.incident.id} is a security incident: nothing is healed in it")
@@ -550,6 +544,14 @@ async def set_pause(
     except Unavailable:
         return left
     return left
+
+
+def _held_plan(tx: Connection, plan_id: str) -> tuple[StoredPlan, Locked]:
+    """A plan and its incident, both locked."""
+    pass_gate(tx)
+    stored = effects.load_plan(tx, plan_id)
+    held = timeline.lock(tx, stored.plan.incident_id)
+    return effects.load_plan(tx, plan_id, for_update=True), held
 
 
 def _current(incident: Incident, stored: StoredPlan) -> PlanProgress:

@@ -20,9 +20,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from arena import NO_TLS, TROUBLE, Arena
+from arena import TROUBLE, Arena, three_services
 from real_service import API_TOKEN, ClusterProcess, ServiceProcess
-from shop import CURES, ill_shop, names, write_policies
+from shop import CURES, ill_shop, names
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -93,18 +93,7 @@ async def replicas(
         enter = stack.enter_async_context
         prometheus = await enter(ill_shop())
         cluster = await enter(ClusterProcess(folder, cure.manifests(apps)))
-        policies = write_policies(folder / "policies")
-        services = [
-            ServiceProcess(
-                folder / f"service-{number}",
-                store=url,
-                cluster_url=cluster.url,
-                prometheus_url=prometheus.url,
-                policies=policies,
-                settings=NO_TLS,
-            )
-            for number in range(3)
-        ]
+        services = three_services(folder, url, cluster, prometheus)
         for service in services:
             stack.push_async_callback(service.stop)
         # All at once, over an empty database: one brings it to its schema, the others wait.

@@ -20,11 +20,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
-from arena import NO_TLS
+from arena import three_services
 from builders import alert, notification
 from real_process import ROOT, RealProcess
 from real_service import SENDER_TOKEN, ClusterProcess, ServiceProcess
-from shop import NAMESPACE, ill_shop, manifests, names, write_policies
+from shop import NAMESPACE, ill_shop, manifests, names
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -124,18 +124,7 @@ async def test_a_next_release_takes_over_under_load_without_a_loss(
     async with AsyncExitStack() as stack:
         prometheus = await stack.enter_async_context(ill_shop())
         cluster = await stack.enter_async_context(ClusterProcess(tmp_path, manifests(apps)))
-        policies = write_policies(tmp_path / "policies")
-        services = [
-            ServiceProcess(
-                tmp_path / f"service-{number}",
-                store=url,
-                cluster_url=cluster.url,
-                prometheus_url=prometheus.url,
-                policies=policies,
-                settings=NO_TLS,
-            )
-            for number in range(3)
-        ]
+        services = three_services(tmp_path, url, cluster, prometheus)
         for service in services:
             stack.push_async_callback(service.stop)
         await asyncio.gather(*(service.start() for service in services))

@@ -18,6 +18,8 @@ from shop import CURES, NAMESPACE, Cure, changed, firing, ill_shop, write_polici
 from shop_clients import Clients, shop_clients
 from shop_endpoint import Warmed, shop_endpoint
 
+from receiver.demo.prometheus import PrometheusServer
+
 # Everything that happens to an approved plan ends in one of these.
 DONE = {"executed", "watched", "verified", "still-sick", "inconclusive", "undo-asked", "already-so"}
 NOT_DONE = {"void", "refused"}
@@ -34,6 +36,24 @@ TROUBLE = (
     {"kind": "refuse", "status": 503},
     {"kind": "refuse", "status": 429},
 )
+
+
+def three_services(
+    folder: Path, url: str, cluster: ClusterProcess, prometheus: PrometheusServer
+) -> list[ServiceProcess]:
+    """Three of them over one store, which the shop's policies are given; not started."""
+    policies = write_policies(folder / "policies")
+    return [
+        ServiceProcess(
+            folder / f"service-{number}",
+            store=url,
+            cluster_url=cluster.url,
+            prometheus_url=prometheus.url,
+            policies=policies,
+            settings=NO_TLS,
+        )
+        for number in range(3)
+    ]
 
 
 class Front(Protocol):
