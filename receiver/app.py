@@ -63,7 +63,7 @@ from receiver.web.authentication import (
 )
 from receiver.web.cluster_access import ClusterAccess
 from receiver.web.cluster_identities import ClusterIdentities
-from receiver.web.id_tokens import IdTokens, Provider
+from receiver.web.id_tokens import IdTokens, Provider, username_prefix
 from receiver.web.keys import COUNTERS, HEALTH, INTAKE, LIMITS, PEOPLE, PROXY, SENDERS, WORLD, Health, Limits
 from receiver.web.proxy import Proxy
 from receiver.web.routes import METRICS, ROUTES, WATCHED
@@ -183,6 +183,13 @@ async def serving(
         if settings.isolator is not None:
             isolating = await cluster.connect(context=settings.kube_context, act_as=settings.isolator)
             stack.push_async_callback(isolating.close)
+        # About people we ask as ourselves, and over a connection of its own: whoever sends many tokens must
+        # not keep a cure from its cluster.
+        asking_about = door
+        if settings.kube_context is not None:
+            asking_about = await cluster.connect(context=settings.kube_context)
+            stack.push_async_callback(asking_about.close)
+        about_people = Wire(asking_about.wire.api)
         if store is None:
             assert opening is not None
             store = await opening
@@ -211,8 +218,7 @@ async def serving(
             isolations=isolations.build(door, _monitoring(settings)),
             isolator=Isolator(isolating.writing),
             standing=_standing(settings),
-            # As ourselves: neither the reader nor the executor asks about people.
-            access=ClusterAccess(Wire(door.wire.api)),
+            access=ClusterAccess(about_people),
         )
         worker = Worker(world, counters)
         duties = Duties(
@@ -223,7 +229,9 @@ async def serving(
         )
         health = Health()
         application = build_application(world, counters, senders, duties, health, settings)
-        application[PEOPLE] = people if people is not None else _people(settings, door, session, world.clock)
+        application[PEOPLE] = (
+            people if people is not None else _people(settings, about_people, session, world.clock)
+        )
         metrics_url: str | None = None
         if settings.metrics_address is not None:
             watching, metrics_url = await _listening(
@@ -304,11 +312,7 @@ def build_application(
     application[SENDERS] = senders
     application[HEALTH] = health
     application[LIMITS] = Limits(settings.max_body_bytes)
-    application[PROXY] = (
-        None
-        if settings.proxy_user_header is None
-        else Proxy(settings.proxy_user_header, settings.proxy_groups_header, settings.proxy_certificate or "")
-    )
+    application[PROXY] = _proxy(settings)
     application[INTAKE] = Intake(
         world.store, world.clock, max_bytes_in_flight=settings.max_bytes_in_flight, on_kept=duties.kept
     )
@@ -401,8 +405,15 @@ def _missing(settings: Settings, *, senders_none: bool, has_door: bool, has_peop
     return problems
 
 
+def _proxy(settings: Settings) -> Proxy | None:
+    if settings.proxy_user_header is None:
+        return None
+    groups, certificate = settings.proxy_groups_header or "", settings.proxy_certificate or ""
+    return Proxy(settings.proxy_user_header, groups, certificate)
+
+
 def _people(
-    settings: Settings, door: cluster.Cluster, session: aiohttp.ClientSession, clock: Clock
+    settings: Settings, about_people: Wire, session: aiohttp.ClientSession, clock: Clock
 ) -> Authenticator:
     """Those of the file, then those of the provider, then those of the cluster."""
     asked: list[Authenticator] = []
@@ -413,14 +424,15 @@ def _people(
             issuer=settings.oidc_issuer,
             client_id=settings.oidc_client_id,
             username_claim=settings.oidc_username_claim,
-            username_prefix=settings.oidc_username_prefix,
+            username_prefix=username_prefix(
+                settings.oidc_username_prefix, settings.oidc_issuer, settings.oidc_username_claim
+            ),
             groups_claim=settings.oidc_groups_claim,
             groups_prefix=settings.oidc_groups_prefix,
         )
         asked.append(IdTokens(session, provider, clock))
     if settings.token_audience is not None:
-        # As ourselves: neither the reader nor the executor asks whose a token is.
-        asked.append(ClusterIdentities(Wire(door.wire.api), audience=settings.token_audience))
+        asked.append(ClusterIdentities(about_people, audience=settings.token_audience))
     return OneOf(tuple(asked))
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -124,8 +125,10 @@ class Settings(BaseSettings):
     )
     oidc_client_id: str = Field("stanch", description="The audience that its tokens for us carry.")
     oidc_username_claim: str = Field("sub", description="The claim that names a person: sub, email, ...")
-    oidc_username_prefix: str = Field(
-        "", description="Put before names, as the API server's --oidc-username-prefix does, such as oidc:."
+    oidc_username_prefix: str | None = Field(
+        None,
+        description="Put before names, as the API server's --oidc-username-prefix does, such as oidc:; - is"
+        " nothing. Default, as there: the issuer and #, and nothing before an email.",
     )
     oidc_groups_claim: str = Field("groups", description="The claim that lists a person's groups.")
     oidc_groups_prefix: str = Field(
@@ -136,8 +139,10 @@ class Settings(BaseSettings):
         description="The header in which a proxy in front names whom it has logged in, such as"
         " X-Forwarded-User. Read on a loopback address only, or with PROXY_CERTIFICATE. Default: none.",
     )
-    proxy_groups_header: str = Field(
-        "X-Forwarded-Groups", description="The header in which it lists their groups, with commas."
+    proxy_groups_header: str | None = Field(
+        None,
+        description="The header in which it lists their groups, with commas, such as X-Forwarded-Groups. The"
+        " proxy must set it in every request, or whoever is logged in chooses. Default: no groups.",
     )
     proxy_certificate: str | None = Field(
         None,
@@ -234,7 +239,9 @@ class Settings(BaseSettings):
     @field_validator("oidc_issuer")
     @classmethod
     def _issuer(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+        parts = urlsplit(value or "https://none")
+        plain = parts.scheme == "http" and (parts.hostname == "localhost" or _loopback(parts.hostname or ""))
+        if not parts.hostname or (parts.scheme != "https" and not plain):
             raise ValueError("must begin with https://")
         return value
 

@@ -12,9 +12,11 @@ from receiver.domain.errors import NotAllowed
 from receiver.domain.plans import Plan
 from receiver.pipeline.world import World
 from receiver.policy.approval import ACCOUNT, BREAK_GLASS, Identity, KnownBy
-from receiver.policy.rbac import ELSEWHERE
 from receiver.policy.rights import Right, Verb, of_the_change, to_approve, to_break_glass
 from receiver.store import effects
+
+# Of votes that an older release wrote: it did not tell people of the file from those of the cluster.
+UNKNOWN = ""
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,13 @@ async def must(world: World, who: Identity, verb: Verb, name: str = "") -> None:
 
 async def must_have(world: World, who: Identity, right: Right) -> None:
     """The same for any right."""
-    if who.known_by is not KnownBy.FILE and (why := await world.access.why_not(who, right)) is not None:
+    if (why := await why_not_have(world, who, right)) is not None:
         raise NotAllowed(why)
+
+
+async def why_not_have(world: World, who: Identity, right: Right) -> str | None:
+    """Why the cluster does not let them; None where it does, or has no say."""
+    return None if who.known_by is KnownBy.FILE else await world.access.why_not(who, right)
 
 
 async def must_approve(world: World, who: Identity, plan: Plan) -> Entitled:
@@ -74,23 +81,33 @@ async def must_break_glass(world: World, who: Identity, plan: Plan) -> Entitled:
 
 async def _not_by_hand(world: World, who: Identity, plan: Plan) -> tuple[str, ...]:
     spec = world.catalogue.get(plan.remediation)
-    wanted = () if spec is None else of_the_change(plan, spec.writes, frozenset(ELSEWHERE))
+    wanted = () if spec is None else of_the_change(plan, spec.writes)
     return tuple([str(one) for one in wanted if await world.access.why_not(who, one) is not None])
 
 
 async def no_longer(world: World, plan_id: str, plan: Plan, *, round_: int) -> tuple[str, ...]:
-    """Why those who said yes to it may not any more, asked right before it is carried out."""
+    """Why too few of those who said yes to it still may, asked right before it is carried out."""
     votes = await world.store.read(lambda tx: effects.votes(tx, plan_id, round_=round_))
-    found = []
+    found: list[str] = []
+    left: set[str] = set()
+    needed = plan.approval.count
     for vote in votes:
-        who = Identity(vote.subject, vote.groups, KnownBy(vote.known_by), vote.uid)
-        if vote.decision == "deny" or who.known_by is KnownBy.FILE:
+        if vote.decision == "deny":
             continue
+        if vote.decision == BREAK_GLASS:
+            needed = 1
+        if vote.known_by == UNKNOWN:
+            found.append(f"who vouched for {vote.subject} is not known")
+            continue
+        who = Identity(vote.subject, vote.groups, KnownBy(vote.known_by), vote.uid)
         try:
-            if vote.decision == BREAK_GLASS:
+            if who.known_by is KnownBy.FILE:
+                pass
+            elif vote.decision == BREAK_GLASS:
                 await must_break_glass(world, who, plan)
             else:
                 await must_approve(world, who, plan)
+            left.add(vote.uid or vote.subject)
         except NotAllowed as refusal:
             found.append(str(refusal))
-    return tuple(found)
+    return tuple(found) if found and len(left) < needed else ()

@@ -35,6 +35,7 @@ from receiver.pipeline.recording import record
 from receiver.pipeline.steps import Result
 from receiver.pipeline.world import World
 from receiver.policy.approval import approve_again
+from receiver.policy.next_step import cancelled
 from receiver.policy.recovery import CannotTell, Happened, NotYet, what_happened
 from receiver.store import claims, effects, locks, timeline
 from receiver.store.claims import Fenced
@@ -90,7 +91,7 @@ async def execute_step(world: World, claim: Claim, plan: Plan) -> Result:
         return _refuse(world, incident, (f"G11 blind: {error}",))
     if withdrawn:
         # Their yes counted on a right that is gone; whoever has it now is asked.
-        return Result((ev.PlanVoided(approved.plan_id, f"an approval no longer holds: {withdrawn[0]}"),))
+        return Result((cancelled(progress, f"an approval no longer holds: {withdrawn[0]}"),))
     return await _carry_out(world, claim, approved, plan.steps[progress.step], kind="execute")
 
 

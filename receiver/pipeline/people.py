@@ -107,12 +107,17 @@ async def _note_refusal(world: World, stored: StoredPlan, who: Identity, why: st
 
     def body(tx: Connection) -> None:
         held = timeline.lock(tx, stored.plan.incident_id)
-        if timeline.count_of(tx, held.incident.id, "AnswerRefused") < MOST_REFUSALS:
-            event = ev.AnswerRefused(stored.plan_id, who.name, who.known_by.value, why)
-            record(world, tx, held, (event,), actor=who.name, due_at=world.clock.now())
+        record(world, tx, held, (event,), actor=who.name, due_at=world.clock.now())
 
+    event = ev.AnswerRefused(stored.plan_id, who.name, who.known_by.value, why)
     try:
-        await world.store.write(body)
+        noted = await world.store.read(
+            lambda tx: timeline.events_of(tx, stored.plan.incident_id, "AnswerRefused")
+        )
+        known = {(one.plan_id, one.by) for one in noted if isinstance(one, ev.AnswerRefused)}
+        # Once for each person and plan: somebody who tries again and again must not hide the others.
+        if len(known) < MOST_REFUSALS and (event.plan_id, event.by) not in known:
+            await world.store.write(body)
     except Unavailable:
         return
 

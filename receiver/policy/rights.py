@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
-from receiver.domain.plans import Permission, Plan, Risk
+from receiver.domain.plans import ObjectRef, Permission, Plan, Risk
 
 GROUP, RESOURCE = "stanch.dev", "actions"
 
@@ -74,22 +74,26 @@ def _approving(risk: Risk) -> Verb:
     assert_never(risk)
 
 
-def of_the_change(plan: Plan, writes: Iterable[Permission], elsewhere: frozenset[str]) -> tuple[Right, ...]:
-    """What carrying the plan out by hand takes; rights ``elsewhere`` are none of the cluster's."""
-    return tuple(
+def of_the_change(plan: Plan, writes: Iterable[Permission]) -> tuple[Right, ...]:
+    """What carrying the plan's steps out by hand takes of ``writes``, which are all that its remediation may.
+
+    For what is no object of the cluster, a database's session or an endpoint, the cluster knows no right.
+    """
+    found = (
         Right(
             right.verb,
             right.group,
             right.resource,
-            "" if right.everywhere else plan.target.namespace,
-            plan.target.name if _is_the_target(right, plan) else "",
+            "" if right.everywhere else step.target.namespace,
+            step.target.name,
         )
+        for step in plan.steps
         for right in writes
-        if right.group not in elsewhere
+        if _is_about(right, step.target)
     )
+    return tuple(dict.fromkeys(found))
 
 
-def _is_the_target(right: Permission, plan: Plan) -> bool:
-    group = plan.target.api_version.rpartition("/")[0]
-    plural = right.resource.partition("/")[0]
-    return right.group == group and plural == f"{plan.target.kind.lower()}s"
+def _is_about(right: Permission, target: ObjectRef) -> bool:
+    group = target.api_version.rpartition("/")[0]
+    return right.group == group and right.resource.partition("/")[0] == f"{target.kind.lower()}s"

@@ -189,7 +189,7 @@ approvals = Table(
     Column("decision", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("at", Double, nullable=False),
-    Column("known_by", Text, nullable=False, server_default="token file"),
+    Column("known_by", Text, nullable=False, server_default=""),
     Column("uid", Text, nullable=False, server_default=""),
     UniqueConstraint("plan_id", "round", "subject"),
 )

@@ -248,14 +248,14 @@ def timeline(
     ]
 
 
-def count_of(tx: Connection, incident_id: int, kind: str) -> int:
-    """How many events of one kind an incident has."""
-    found: int = tx.execute(
-        select(func.count())
-        .select_from(incident_events)
+def events_of(tx: Connection, incident_id: int, kind: str) -> list[Event]:
+    """An incident's events of one kind, in order."""
+    rows = tx.execute(
+        select(incident_events.c.body)
         .where(incident_events.c.incident_id == incident_id, incident_events.c.kind == kind)
-    ).scalar_one()
-    return found
+        .order_by(incident_events.c.seq)
+    )
+    return [read_event(body) for body in rows.scalars() if body is not None]
 
 
 def newest_of(tx: Connection, incident_id: int, kind: str) -> datetime | None:

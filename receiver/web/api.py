@@ -18,12 +18,11 @@ from receiver.domain.errors import Conflict, NotAllowed, NotFound, PermanentErro
 from receiver.domain.severity import Severity
 from receiver.pipeline import people
 from receiver.pipeline.entitling import must
-from receiver.policy.approval import Identity
 from receiver.policy.rights import Verb
 from receiver.store import audit, effects, intake, reading, statistics, timeline
 from receiver.web import restricted
-from receiver.web.keys import COUNTERS, IDENTITY, PEOPLE, PROXY, WORLD
-from receiver.web.proxy import peer_of, who_it_says
+from receiver.web.identifying import identify
+from receiver.web.keys import COUNTERS, IDENTITY, WORLD
 from receiver.web.requests import BreakGlass, Decision, Reason, incident_number, json_body
 from receiver.web.views import plan_view, policies_view, recorded_view, tally_view
 
@@ -91,7 +90,7 @@ class NewSeverity(Reason):
 class Pause(Reason):
     """Body of the kill switch; without a policy it holds everything."""
 
-    policy: str | None = None
+    policy: str | None = Field(None, max_length=253)
 
 
 @web.middleware
@@ -105,6 +104,16 @@ async def errors(
         status = next(code for kind, code in _STATUS.items() if isinstance(error, kind))
         if isinstance(error, NotAllowed):
             request.app[COUNTERS].refused_callers["not allowed"] += 1
+            who = request.get(IDENTITY)
+            log.warning(
+                "a call was not allowed",
+                event_code="not_allowed",
+                by=None if who is None else who.name,
+                known_by=None if who is None else who.known_by.value,
+                method=request.method,
+                path=request.path,
+                why=str(error),
+            )
         return web.json_response({"error": str(error)}, status=status)
     except ValidationError as error:
         problems = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
@@ -127,12 +136,7 @@ async def authenticate(
     """A token for everything but what is open; the intake has credentials of its own."""
     if request.path in OPEN or (request.path == "/api/v1/alerts" and request.method == "POST"):
         return await handler(request)
-    who = _by_proxy(request)
-    if who is None:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        bearer = scheme.lower() == "bearer"
-        who = await request.app[PEOPLE].who(token.strip()) if bearer else None
-        who = who or ("unknown token" if bearer else "no token")
+    who = await identify(request)
     if isinstance(who, str):
         request.app[COUNTERS].refused_callers[who] += 1
         log.warning("a caller was refused", event_code="caller_refused", why=who, path=request.path)
@@ -146,17 +150,6 @@ async def authenticate(
         # Any workload can get a token for us; every other call asks for the right it takes itself.
         await must(request.app[WORLD], who, Verb.GET)
     return await handler(request)
-
-
-def _by_proxy(request: web.Request) -> Identity | str | None:
-    proxy = request.app[PROXY]
-    if proxy is None:
-        return None
-    transport = request.transport
-    if transport is None:
-        return "the connection is gone"
-    peer = peer_of(transport.get_extra_info("peername"), transport.get_extra_info("peercert"))
-    return who_it_says(proxy, request.headers, peer)
 
 
 async def list_alerts(request: web.Request) -> web.Response:
@@ -259,9 +252,17 @@ async def show_plan(request: web.Request) -> web.Response:
     return web.json_response(plan_view(stored, incident, votes))
 
 
+async def _must_see_plan(request: web.Request) -> None:
+    """A refusal tells what a plan does: whoever may not read of its incident hears of that first."""
+    plan_id = request.match_info["id"]
+    stored = await request.app[WORLD].store.read(lambda tx: effects.load_plan(tx, plan_id))
+    await restricted.must_see(request, stored.plan.incident_id)
+
+
 async def approve(request: web.Request) -> web.Response:
     """`POST /api/v1/plans/{id}/approve`."""
     body = Decision.model_validate(await json_body(request))
+    await _must_see_plan(request)
     answered = await people.approve_plan(
         request.app[WORLD],
         request.match_info["id"],
@@ -275,6 +276,7 @@ async def approve(request: web.Request) -> web.Response:
 async def break_glass(request: web.Request) -> web.Response:
     """`POST /api/v1/plans/{id}/breakglass`."""
     body = BreakGlass.model_validate(await json_body(request))
+    await _must_see_plan(request)
     answered = await people.break_glass(
         request.app[WORLD],
         request.match_info["id"],
@@ -288,6 +290,7 @@ async def break_glass(request: web.Request) -> web.Response:
 async def deny(request: web.Request) -> web.Response:
     """`POST /api/v1/plans/{id}/deny`."""
     body = Reason.model_validate(await json_body(request))
+    await _must_see_plan(request)
     answered = await people.deny_plan(
         request.app[WORLD], request.match_info["id"], request[IDENTITY], reason=body.reason
     )
@@ -297,14 +300,14 @@ async def deny(request: web.Request) -> web.Response:
 async def show_target(request: web.Request) -> web.Response:
     """`GET /api/v1/plans/{id}/target`: the live object, for settling."""
     world, plan_id = request.app[WORLD], request.match_info["id"]
-    stored = await world.store.read(lambda tx: effects.load_plan(tx, plan_id))
-    await restricted.must_see(request, stored.plan.incident_id)
+    await _must_see_plan(request)
     return web.json_response(await people.show_target(world, plan_id))
 
 
 async def settle(request: web.Request) -> web.Response:
     """`POST /api/v1/plans/{id}/settle`."""
     body = Settlement.model_validate(await json_body(request))
+    await _must_see_plan(request)
     return await restricted.incident_answer(
         request,
         await people.settle_effect(
@@ -329,6 +332,7 @@ async def keep(request: web.Request) -> web.Response:
 
 async def _undo(request: web.Request, *, undo_it: bool) -> web.Response:
     body = Reason.model_validate(await json_body(request))
+    await _must_see_plan(request)
     return await restricted.incident_answer(
         request,
         await people.decide_undo(

@@ -37,6 +37,8 @@ KEYS_ASKED_AGAIN_SECONDS = 30.0
 TIMEOUT_SECONDS = 5.0
 MAX_ANSWER_BYTES = 512 * 1024
 LONGEST_TOKEN = 16_384
+# Seconds since 1970; no time that anybody means is further away.
+FAR = 1e12
 # What the cluster calls its own: no provider speaks for them.
 SYSTEM = "system:"
 AUTHENTICATED = "system:authenticated"
@@ -54,6 +56,13 @@ class Provider:
     groups_prefix: str = ""
 
 
+def username_prefix(said: str | None, issuer: str, claim: str) -> str:
+    """What stands before names: as the API server has it, where its `--oidc-username-prefix` is the same."""
+    if said is None:
+        return "" if claim == "email" else f"{issuer}#"
+    return "" if said == "-" else said
+
+
 def identity_of(claims: Mapping[str, Any], provider: Provider) -> Identity | None:
     """Who the claims of a valid token tell of; None where they tell of nobody that may be taken."""
     name = claims.get(provider.username_claim)
@@ -62,8 +71,9 @@ def identity_of(claims: Mapping[str, Any], provider: Provider) -> Identity | Non
     if provider.username_claim == "email" and claims.get("email_verified", True) is not True:
         # As the API server has it: an address that anybody may have typed is nobody's name.
         return None
-    said = claims.get(provider.groups_claim) or ()
-    groups = (said,) if isinstance(said, str) else tuple(one for one in said if isinstance(one, str))
+    said = claims.get(provider.groups_claim)
+    listed = [said] if isinstance(said, str) else said if isinstance(said, list) else []
+    groups = tuple(one for one in listed if isinstance(one, str))
     full = provider.username_prefix + name
     named = tuple(f"{provider.groups_prefix}{group}" for group in groups if group)
     if full.startswith(SYSTEM) or any(group.startswith(SYSTEM) for group in named):
@@ -133,6 +143,11 @@ class IdTokens:
     async def _key(self, kid: object) -> jwt.PyJWK | None:
         if not isinstance(kid, str) or len(kid) > 512:
             return None
+        known = self._keys.get(kid)
+        fresh = self._asked_at is not None and self._steady() - self._asked_at < KEYS_KEPT_SECONDS
+        if known is not None and fresh:
+            # Whoever brings an unknown key must not make those wait whose keys are known.
+            return known
         async with self._asking:
             now = self._steady()
             age = now - self._asked_at if self._asked_at is not None else 2 * KEYS_KEPT_SECONDS
@@ -159,7 +174,11 @@ class IdTokens:
         # The provider speaks for itself and for nobody else.
         if found.get("issuer") != self._provider.issuer:
             raise TemporaryError("the identity provider calls itself something else")
-        keys = (await self._document(checked_address(str(found.get("jwks_uri") or "")))).get("keys")
+        try:
+            address = checked_address(str(found.get("jwks_uri") or ""))
+        except (PermanentError, ValueError) as error:
+            raise TemporaryError("the identity provider names no usable address of its keys") from error
+        keys = (await self._document(address)).get("keys")
         usable: dict[str, jwt.PyJWK] = {}
         for one in keys if isinstance(keys, list) else ():
             if not isinstance(one, dict) or one.get("use", "sig") != "sig" or one.get("kty") == "oct":
@@ -196,7 +215,7 @@ def out_of_time(claims: Mapping[str, Any], now: datetime) -> str | None:
     numbers = {
         name: float(said)
         for name, said in times.items()
-        if isinstance(said, int | float) and not isinstance(said, bool)
+        if isinstance(said, int | float) and not isinstance(said, bool) and -FAR <= said <= FAR
     }
     if "exp" not in numbers or "iat" not in numbers or (times["nbf"] is not None and "nbf" not in numbers):
         return "its times are no numbers"

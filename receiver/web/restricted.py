@@ -15,6 +15,8 @@ from receiver.domain.errors import NotAllowed
 from receiver.domain.incidents import Incident
 from receiver.domain.locks import RESTRICTED
 from receiver.pipeline import people
+from receiver.pipeline.entitling import why_not_have
+from receiver.policy.rights import Right, Verb
 from receiver.store import locks
 from receiver.web.keys import IDENTITY, WORLD
 from receiver.web.views import alert_view, incident_view
@@ -55,7 +57,10 @@ def incident_shown(incident: Incident, hidden: frozenset[int]) -> dict[str, Any]
 
 
 async def incident_answer(request: web.Request, incident: Incident) -> web.Response:
-    """The answer of a call that changed an incident."""
+    """The answer of a call that changed an incident; to whoever may not read it, that it was heard."""
+    why = await why_not_have(request.app[WORLD], request[IDENTITY], Right(Verb.GET))
+    if why is not None:
+        return web.json_response({"id": incident.id, "status": incident.status.value})
     return web.json_response(incident_shown(incident, await hidden(request)))
 
 

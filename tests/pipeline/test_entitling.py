@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from builders import CAROL, policies, policy
 from harness import Harness, harness
+from sqlalchemy import Connection, update
 from stories import noticed
 
 from receiver.clients import cluster
@@ -25,6 +26,7 @@ from receiver.policy.approval import Identity, KnownBy
 from receiver.policy.rights import GROUP, RESOURCE, Verb
 from receiver.store import effects
 from receiver.store.engine import Store
+from receiver.store.schema import approvals
 from receiver.web.cluster_access import PATH, REMEMBERED_SECONDS, ClusterAccess
 from remediations import registry
 
@@ -223,11 +225,41 @@ async def test_one_person_under_two_names_is_one(store: Store) -> None:
 async def test_an_answer_to_another_plan_is_refused_and_kept_but_not_without_end(store: Store) -> None:
     async with entitled(store, may(Verb.APPROVE_DISRUPTIVE)) as (h, _):
         await asked_for(h)
-        for _ in range(people.MOST_REFUSALS + 3):
+        for _ in range(3):
             with pytest.raises(AnotherPlan, match="another plan now"):
                 await people.approve_plan(h.world, "P-1", ANN, digest="0" * 64, reason="")
-        kinds = await h.kinds()
-        assert kinds.count("AnswerRefused") == people.MOST_REFUSALS
+        assert (await h.kinds()).count("AnswerRefused") == 1
+        for number in range(people.MOST_REFUSALS + 3):
+            with pytest.raises(NotAllowed):
+                stranger = replace(EVE, name=f"oidc:{number}@greenlang.io")
+                await people.approve_plan(h.world, "P-1", stranger, digest=None, reason="")
+        assert (await h.kinds()).count("AnswerRefused") == people.MOST_REFUSALS
+
+
+async def test_an_approval_that_is_gone_leaves_too_few(store: Store) -> None:
+    ann, bob = (may(Verb.APPROVE_DISRUPTIVE, subject=who.name) for who in (ANN, BOB))
+    async with entitled(store, ann, bob, rule=replace(SRE, count=2)) as (h, steady):
+        await asked_for(h)
+        await people.approve_plan(h.world, "P-1", ANN, digest=None, reason="")
+        await people.approve_plan(h.world, "P-1", CAROL, digest=None, reason="")
+        h.demo.api.access.grants.clear()
+        steady.now += REMEMBERED_SECONDS
+        await h.work()
+        assert "PlanVoided" in await h.kinds()
+
+
+async def test_a_vote_of_which_nobody_knows_who_vouched_for_it_does_not_count(store: Store) -> None:
+    async with entitled(store, may(Verb.APPROVE_DISRUPTIVE)) as (h, _):
+        await asked_for(h)
+        await people.approve_plan(h.world, "P-1", ANN, digest=None, reason="")
+
+        def forget(tx: Connection) -> None:
+            tx.execute(update(approvals).values(known_by=""))
+
+        await h.world.store.write(forget)
+        await h.work()
+        voided = next(event for event in await h.events() if isinstance(event, ev.PlanVoided))
+        assert "who vouched for" in voided.reason
 
 
 async def test_answers_are_remembered_for_seconds(store: Store) -> None:

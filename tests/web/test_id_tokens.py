@@ -33,6 +33,7 @@ from receiver.web.id_tokens import (
     checked_address,
     identity_of,
     out_of_time,
+    username_prefix,
 )
 
 OURS = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -59,13 +60,17 @@ class Issuer:
         default_factory=lambda: [published(OURS, "one"), published(CURVE, "two")]
     )
     calls_itself: str | None = None
+    keys_at: str | None = None
     status: int = 200
     asked: int = 0
 
     async def discovery(self, request: web.Request) -> web.Response:
         self.asked += 1
         name = self.calls_itself or self.url
-        return web.json_response({"issuer": name, "jwks_uri": f"{self.url}/keys"}, status=self.status)
+        return web.json_response(
+            {"issuer": name, "jwks_uri": self.url + "/keys" if self.keys_at is None else self.keys_at},
+            status=self.status,
+        )
 
     async def listing(self, request: web.Request) -> web.Response:
         return web.json_response({"keys": self.keys}, status=self.status)
@@ -175,6 +180,41 @@ async def test_a_forged_signature_names_nobody() -> None:
         assert await tokens.who(good) is not None
 
 
+@pytest.mark.parametrize("address", ["http://idp.example/keys", "https://[", "", "file:///etc/passwd"])
+async def test_a_provider_that_names_no_usable_keys_is_not_asked_for_every_token(address: str) -> None:
+    async with provider() as (issuer, tokens, clock, _):
+        issuer.keys_at = address
+        for number in range(5):
+            with pytest.raises(TemporaryError):
+                await tokens.who(signed(claims(issuer, clock.now()), THEIRS, kid=f"forged {number}"))
+        assert issuer.asked == 1
+
+
+def test_groups_are_a_list_and_nothing_that_merely_can_be_gone_through() -> None:
+    found = identity_of(
+        {"sub": "carol", "groups": {"sre-lead": 1}}, Provider("https://idp.example", "stanch")
+    )
+    assert found is not None and found.groups == ("system:authenticated",)
+
+
+@pytest.mark.parametrize("end", [float("nan"), float("inf"), 10**400, -(10**400)])
+def test_an_end_that_is_no_moment_is_no_end(end: float) -> None:
+    assert out_of_time({"iat": 0, "exp": end}, SteppedClock().now()) == "its times are no numbers"
+
+
+@pytest.mark.parametrize(
+    ("said", "claim", "prefix"),
+    [
+        (None, "sub", "https://idp.example#"),
+        (None, "email", ""),
+        ("-", "sub", ""),
+        ("oidc:", "email", "oidc:"),
+    ],
+)
+def test_names_begin_as_they_do_for_the_api_server(said: str | None, claim: str, prefix: str) -> None:
+    assert username_prefix(said, "https://idp.example", claim) == prefix
+
+
 async def test_new_keys_are_learned_and_unknown_ones_do_not_make_us_ask_each_time() -> None:
     async with provider() as (issuer, tokens, clock, steady):
         said = claims(issuer, clock.now())
@@ -225,6 +265,7 @@ async def test_a_provider_that_calls_itself_something_else_is_not_believed() -> 
         ({"sub": "carol", "groups": ["system:masters"]}, None),
         ({"sub": "carol", "groups": "sre"}, "carol"),
         ({"sub": "carol", "groups": [1, None, ""]}, "carol"),
+        ({"sub": "carol", "groups": 5}, "carol"),
     ],
 )
 def test_no_provider_speaks_for_the_cluster_s_own(said: dict[str, Any], named: str | None) -> None:

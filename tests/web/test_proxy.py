@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from certificates import certificate
 from multidict import CIMultiDict, CIMultiDictProxy
 from real_service import API_TOKEN, write_credentials
@@ -20,6 +22,7 @@ from receiver.demo.world import demo_world
 from receiver.policy.approval import Identity, KnownBy
 from receiver.policy.rights import GROUP, RESOURCE, Verb
 from receiver.settings import Settings
+from receiver.web.identifying import of_another_site
 from receiver.web.proxy import Peer, Proxy, peer_of, who_it_says
 
 USER, GROUPS = "X-Forwarded-User", "X-Forwarded-Groups"
@@ -69,6 +72,27 @@ def test_the_names_of_a_certificate_are_its_own() -> None:
     }
     assert peer_of(("10.0.0.7", 1234), shown) == Peer("10.0.0.7", frozenset({"oauth2-proxy", "proxy.auth"}))
     assert peer_of(None, None) == Peer("")
+
+
+@pytest.mark.parametrize(
+    ("known_by", "method", "headers", "refused"),
+    [
+        (KnownBy.PROXY, "POST", {"Content-Type": "application/json"}, False),
+        (KnownBy.PROXY, "POST", {"Content-Type": "application/json", "Sec-Fetch-Site": "same-origin"}, False),
+        (KnownBy.PROXY, "POST", {"Content-Type": "application/json", "Sec-Fetch-Site": "cross-site"}, True),
+        (KnownBy.PROXY, "POST", {"Content-Type": "application/json", "Sec-Fetch-Site": "same-site"}, True),
+        (KnownBy.PROXY, "POST", {"Content-Type": "text/plain"}, True),
+        (KnownBy.PROXY, "POST", {"Content-Type": "application/x-www-form-urlencoded"}, True),
+        (KnownBy.PROXY, "POST", {}, True),
+        (KnownBy.PROXY, "GET", {"Sec-Fetch-Site": "cross-site"}, False),
+        (KnownBy.CLUSTER, "POST", {"Content-Type": "text/plain"}, False),
+    ],
+)
+def test_another_site_s_page_cannot_act_for_whoever_is_logged_in_at_the_proxy(
+    known_by: KnownBy, method: str, headers: dict[str, str], refused: bool
+) -> None:
+    request = make_mocked_request(method, "/api/v1/pause", headers=headers)
+    assert (of_another_site(request, replace(CAROL, known_by=known_by)) is not None) is refused
 
 
 @pytest.mark.parametrize(

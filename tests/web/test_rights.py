@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -14,13 +15,15 @@ from stories import noticed
 from receiver.app import build_application
 from receiver.demo.kubernetes.access import Grant
 from receiver.domain.security import Attestation, Question
+from receiver.pipeline import people
 from receiver.pipeline.duties import Duties, Retention
 from receiver.policy.approval import Identity, KnownBy
 from receiver.policy.rights import GROUP, RESOURCE, Verb
 from receiver.settings import Settings
 from receiver.store.engine import Store
+from receiver.web import stream
 from receiver.web.authentication import SenderCredentials
-from receiver.web.cluster_access import ClusterAccess
+from receiver.web.cluster_access import REMEMBERED_SECONDS, ClusterAccess
 from receiver.web.keys import PEOPLE, Health
 from receiver.web.routes import ROUTES
 
@@ -72,10 +75,20 @@ class Known:
         return self._identity
 
 
-def client_of(h: Harness, who: Identity) -> TestClient[Any, Any]:
+@dataclass
+class Steady:
+    """A clock that runs when it is told to."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def client_of(h: Harness, who: Identity, steady: Steady | None = None) -> TestClient[Any, Any]:
     duties = Duties(h.world, h.counters, on_joined=lambda: None, retention=Retention())
     application = build_application(
-        replace(h.world, access=ClusterAccess(h.world.cluster.wire)),
+        replace(h.world, access=ClusterAccess(h.world.cluster.wire, steady=steady or Steady())),
         h.counters,
         SenderCredentials(),
         duties,
@@ -121,6 +134,47 @@ async def test_the_right_lets_them(h: Harness) -> None:
             assert (await response.json())["acknowledged_by"] == ANYBODY.name
         async with client.post("/api/v1/pause", json=WHY) as response:
             assert response.status == 403
+
+
+async def test_whoever_may_not_read_is_told_that_it_was_heard_and_no_more(h: Harness) -> None:
+    granted = Grant(subject=ANYBODY.name, verb=Verb.RESPOND, group=GROUP, resource=RESOURCE)
+    h.demo.api.access.grants.append(granted)
+    async with client_of(h, ANYBODY) as client, client.post("/api/v1/incidents/1/note", json=WHY) as response:
+        assert response.status == 200
+        assert (await response.json()).keys() == {"id", "status"}
+
+
+@pytest.mark.parametrize("call", ["approve", "deny", "breakglass", "settle", "undo", "keep"])
+async def test_a_refusal_does_not_tell_what_a_security_incident_s_plan_is(h: Harness, call: str) -> None:
+    await people.secure(h.world, 1, CAROL, reason="a miner", scopes=("namespace/greenlang",))
+    stranger = replace(ANYBODY, groups=("system:authenticated",))
+    async with client_of(h, stranger) as client:
+        body, _ = SAID[f"/api/v1/plans/{{id}}/{call}"]
+        async with client.post(f"/api/v1/plans/P-1/{call}", json=body) as response:
+            told = await response.text()
+            assert response.status == 403
+            assert "restricted incident" in told
+            assert "rollback" not in told and "greenlang" not in told
+
+
+async def test_the_event_stream_ends_with_the_right_to_read(
+    h: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "ASKED_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(stream, "POLL_SECONDS", 0.01)
+    granted = Grant(subject=ANYBODY.name, verb=Verb.GET, group=GROUP, resource=RESOURCE)
+    h.demo.api.access.grants.append(granted)
+    steady = Steady()
+    async with client_of(h, ANYBODY, steady) as client, client.get("/api/v1/events") as response:
+        assert response.status == 200
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await response.content.read()
+        h.demo.api.access.grants.clear()
+        steady.now += REMEMBERED_SECONDS
+        async with asyncio.timeout(5):
+            await response.content.read()
+        assert response.content.at_eof()
 
 
 async def test_those_of_the_token_file_go_by_their_groups_alone(h: Harness) -> None:

@@ -70,7 +70,9 @@ configMap:
 - {name: STANCH_OIDC_ISSUER, value: {{ .issuer | quote }}}
 - {name: STANCH_OIDC_CLIENT_ID, value: {{ .clientID | quote }}}
 - {name: STANCH_OIDC_USERNAME_CLAIM, value: {{ .usernameClaim | quote }}}
-- {name: STANCH_OIDC_USERNAME_PREFIX, value: {{ .usernamePrefix | quote }}}
+{{- with .usernamePrefix }}
+- {name: STANCH_OIDC_USERNAME_PREFIX, value: {{ . | quote }}}
+{{- end }}
 - {name: STANCH_OIDC_GROUPS_CLAIM, value: {{ .groupsClaim | quote }}}
 - {name: STANCH_OIDC_GROUPS_PREFIX, value: {{ .groupsPrefix | quote }}}
 {{- end }}

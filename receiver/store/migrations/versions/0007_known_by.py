@@ -12,6 +12,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Two columns; until now everybody was in the token file."""
-    op.add_column("approvals", sa.Column("known_by", sa.Text(), nullable=False, server_default="token file"))
+    """Two columns; of votes that older releases write it is not known."""
+    op.add_column("approvals", sa.Column("known_by", sa.Text(), nullable=False, server_default=""))
     op.add_column("approvals", sa.Column("uid", sa.Text(), nullable=False, server_default=""))
