@@ -16,6 +16,7 @@ from receiver.cli import (
     alerts,
     approvals,
     audit,
+    doctor,
     evidence,
     incidents,
     plans,
@@ -100,6 +101,7 @@ _RUN = "Run and try"
 
 app.command(epilog=trying.DEMO_EXAMPLES, rich_help_panel=_RUN)(trying.demo)
 app.command(epilog=running.SERVE_EXAMPLES, rich_help_panel=_RUN)(running.serve)
+app.command(epilog=doctor.DOCTOR_EXAMPLES, rich_help_panel=_RUN)(doctor.doctor)
 app.command(epilog=running.MIGRATE_EXAMPLES, rich_help_panel=_RUN)(running.migrate)
 app.command(epilog=running.SETTINGS_EXAMPLES, rich_help_panel=_RUN)(running.settings)
 app.command(epilog=trying.EXPLAIN_EXAMPLES, rich_help_panel=_RUN)(trying.explain)
