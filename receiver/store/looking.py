@@ -42,8 +42,8 @@ class Looked:
 def read_only(path: Path, *, long: bool = False) -> sqlite3.Connection:
     """A connection that reads an SQLite store and leaves even its side files alone. Raises sqlite3.Error.
 
-    Without a write-ahead log nobody writes, and a look must not make one. What is read for ``long`` takes part
-    in the locking, since a service may be started meanwhile.
+    Without a write-ahead log nobody writes, and a look must not make one. What is read for ``long`` takes
+    part in the locking, since a service may be started meanwhile.
     """
     how = "mode=ro" if long or Path(f"{path}-wal").exists() else "immutable=1"
     quoted = str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
