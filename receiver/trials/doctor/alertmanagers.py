@@ -74,7 +74,7 @@ def judge(peers: tuple[Peer, ...], wanted: Wanted) -> list[Finding]:
         return [
             doubt(
                 Area.ALERTMANAGER,
-                "no Alertmanager is named, so a resolve that is never sent is never noticed",
+                "no Alertmanager is named, so what it never sends, as when silenced, is not noticed",
                 "set STANCH_ALERTMANAGER_URLS to every peer, comma-separated",
             )
         ]
@@ -131,7 +131,7 @@ def _of_config(text: str, url: str, wanted: Wanted) -> Iterator[Finding]:
         hint = ours[0] if len(ours) == 1 else "NAME"
         yield doubt(
             Area.ALERTMANAGER,
-            "which receiver is ours is not set, so alerts that are routed elsewhere count as ours",
+            "which receiver is ours is not set, so an alert that never arrived is not noticed",
             f"set STANCH_ALERTMANAGER_RECEIVER={hint}",
         )
         if len(ours) != 1:
