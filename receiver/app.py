@@ -150,7 +150,7 @@ async def serving(
     Raises PermanentError with all complaints where it cannot start.
     """
     senders = sender_credentials(settings.webhook_token_file, settings.webhook_users_file)
-    problems = _missing(
+    problems = missing(
         settings, senders_none=senders.none, has_door=door is not None, has_people=people is not None
     )
     if problems:
@@ -242,7 +242,7 @@ async def serving(
             # Whoever asks whether we are ready is to hear that we are stopping: it is closed last.
             stack.push_async_callback(watching.cleanup)
         runner, url = await _listening(
-            application, settings.address, name="STANCH_LISTEN", context=_tls(settings)
+            application, settings.address, name="STANCH_LISTEN", context=tls_context(settings)
         )
         stack.push_async_callback(runner.cleanup)
         duties.start()
@@ -375,7 +375,10 @@ async def _close_opened(opening: asyncio.Task[Store]) -> None:
     await store.close()
 
 
-def _missing(settings: Settings, *, senders_none: bool, has_door: bool, has_people: bool) -> list[str]:
+def missing(
+    settings: Settings, *, senders_none: bool, has_door: bool = False, has_people: bool = False
+) -> list[str]:
+    """What a process with these settings lacks to serve: the setting's name and what to do, each."""
     problems: list[str] = []
     if settings.prometheus_url is None:
         problems.append("STANCH_PROMETHEUS_URL: name the Prometheus that severity and verification ask")
@@ -484,7 +487,8 @@ def _secret(path: Path) -> str:
         raise PermanentError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _tls(settings: Settings) -> ssl.SSLContext | None:
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """How the port is protected; None is plain HTTP. Raises PermanentError where the files are no good."""
     if settings.tls_cert_file is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

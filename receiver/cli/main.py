@@ -16,6 +16,7 @@ from receiver.cli import (
     alerts,
     approvals,
     audit,
+    doctor,
     evidence,
     incidents,
     plans,
@@ -27,6 +28,7 @@ from receiver.cli import (
     standing,
     switches,
     trying,
+    upkeep,
     why,
 )
 from receiver.cli.failures import exit_code
@@ -100,7 +102,10 @@ _RUN = "Run and try"
 
 app.command(epilog=trying.DEMO_EXAMPLES, rich_help_panel=_RUN)(trying.demo)
 app.command(epilog=running.SERVE_EXAMPLES, rich_help_panel=_RUN)(running.serve)
+app.command(epilog=doctor.DOCTOR_EXAMPLES, rich_help_panel=_RUN)(doctor.doctor)
 app.command(epilog=running.MIGRATE_EXAMPLES, rich_help_panel=_RUN)(running.migrate)
+app.command(epilog=upkeep.PRUNE_EXAMPLES, rich_help_panel=_RUN)(upkeep.prune)
+app.command(epilog=upkeep.BACKUP_EXAMPLES, rich_help_panel=_RUN)(upkeep.backup)
 app.command(epilog=running.SETTINGS_EXAMPLES, rich_help_panel=_RUN)(running.settings)
 app.command(epilog=trying.EXPLAIN_EXAMPLES, rich_help_panel=_RUN)(trying.explain)
 app.add_typer(policy.app, name="policy", rich_help_panel=_RUN)

@@ -16,7 +16,7 @@ import aiohttp
 
 from receiver.clients.bodies import whole
 from receiver.domain.alerts import clean, parse_time
-from receiver.domain.errors import TemporaryError
+from receiver.domain.errors import PermanentError, TemporaryError
 
 TIMEOUT_SECONDS = 5.0
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -43,6 +43,16 @@ class Listing:
     up_since: datetime
 
 
+@dataclass(frozen=True)
+class InForce:
+    """How one Alertmanager is set up: its YAML with ``<secret>`` for secrets, and how many of its cluster it
+    sees, itself among them; 0 where it is alone.
+    """
+
+    config: str
+    peers: int
+
+
 class Alertmanager:
     """One Alertmanager's API; peers of one cluster are asked each for itself."""
 
@@ -61,6 +71,15 @@ class Alertmanager:
             return Listing(tuple(_listed(entry) for entry in alerts), parse_time(status["uptime"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise TemporaryError(f"Alertmanager gave an answer we cannot read: {error}") from error
+
+    async def in_force(self) -> InForce:
+        """The configuration that it runs with. Raises TemporaryError; PermanentError where it tells none."""
+        status = await self._get("status", {})
+        try:
+            peers = (status.get("cluster") or {}).get("peers") or []
+            return InForce(str(status["config"]["original"]), len(peers))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise PermanentError("it does not tell its configuration") from error
 
     async def _get(self, endpoint: str, parameters: Mapping[str, str]) -> Any:
         try:

@@ -146,27 +146,11 @@ class Cluster:
 
     async def may(self, permission: Permission, namespace: str, name: str) -> bool | None:
         """Whether the API server says that we may write exactly this; None where it cannot be asked."""
-        attributes = {
-            "group": permission.group,
-            "resource": permission.resource,
-            "verb": permission.verb,
-            "namespace": namespace,
-            "name": name,
-        }
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": attributes},
-        }
-        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        # About the account that writes, so it is that account's question.
         try:
-            # About the account that writes, so it is that account's question.
-            status, body = await self._writing.read("POST", path, [], review)
-        except TemporaryError:
+            return await self._writing.may(permission, namespace, name)
+        except (TemporaryError, PermanentError):
             return None
-        if status not in (200, 201):
-            return None
-        return bool(json.loads(body).get("status", {}).get("allowed", False))
 
     async def ready(self) -> bool:
         """Whether the API server answers at all."""

@@ -36,6 +36,15 @@ class RuleState:
     healthy: bool
 
 
+@dataclass(frozen=True)
+class RuleLabels:
+    """What an alerting rule says of its alerts before they fire; other labels come with what it finds."""
+
+    name: str
+    labels: Mapping[str, str]
+    healthy: bool
+
+
 class Prometheus:
     """One Prometheus-compatible query API."""
 
@@ -90,6 +99,28 @@ class Prometheus:
                         )
                     )
         return found
+
+    async def alerting_rules(self) -> tuple[RuleLabels, ...]:
+        """Every alerting rule that it runs."""
+        document = await self._get("rules", {"type": "alert"})
+        return tuple(
+            RuleLabels(
+                str(rule.get("name", "")),
+                {str(name): str(value) for name, value in (rule.get("labels") or {}).items()},
+                rule.get("health") != "err",
+            )
+            for group in document.get("groups") or []
+            for rule in group.get("rules") or []
+            if rule.get("type") == "alerting"
+        )
+
+    async def now(self) -> datetime:
+        """Its own clock."""
+        found = await self._get("query", {"query": "vector(1)"})
+        try:
+            return datetime.fromtimestamp(float(found["result"][0]["value"][0]), UTC)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise TemporaryError("Prometheus does not tell its time") from error
 
     async def ready(self) -> bool:
         """Whether it answers queries."""

@@ -9,6 +9,8 @@ import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -18,6 +20,7 @@ from kubernetes_asyncio import client
 from receiver.clients.answers import Answer, Applied, Rejected, Unanswered
 from receiver.clients.bodies import whole
 from receiver.domain.errors import PermanentError, TemporaryError
+from receiver.domain.plans import Permission
 
 READ_TIMEOUT_SECONDS = 5.0
 # The server drops the write after this; the client waits a little longer for the answer.
@@ -25,6 +28,7 @@ WRITE_TIMEOUT_SECONDS = 12
 WRITE_GRACE_SECONDS = 1.0
 # Five hundred pods have a fifth of it; five hundred large Secrets, which anybody may make, have more.
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
+SELF_REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 PLURALS: Mapping[str, tuple[str, str]] = {
     "Deployment": ("apps", "deployments"),
@@ -106,6 +110,41 @@ class Wire:
         """One read; raises TemporaryError where the connection ails."""
         with readable():
             return await self._call(method, path, query or [], body, timeout=READ_TIMEOUT_SECONDS)
+
+    async def may(self, permission: Permission, namespace: str, name: str = "") -> bool:
+        """Whether the API server says that this identity may do exactly this; no namespace is everywhere.
+
+        Raises TemporaryError and PermanentError where it does not say, as where we may not act as it.
+        """
+        attributes = {
+            "group": permission.group,
+            "resource": permission.resource,
+            "verb": permission.verb,
+            "namespace": namespace,
+            "name": name,
+        }
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        status, body = await self.read("POST", SELF_REVIEW, [], review)
+        if status in (200, 201):
+            return bool(json.loads(body).get("status", {}).get("allowed", False))
+        sentence = rejection(status, body).sentence
+        raise TemporaryError(sentence) if status >= 500 or status == 429 else PermanentError(sentence)
+
+    async def clock(self) -> datetime | None:
+        """The API server's time, to the second; None where it does not tell. Raises TemporaryError."""
+        with readable():
+            async with asyncio.timeout(READ_TIMEOUT_SECONDS):
+                response = await self.request("GET", "/version", [], None, timeout=READ_TIMEOUT_SECONDS)
+                async with response:
+                    told = response.headers.get("Date", "")
+        try:
+            return parsedate_to_datetime(told)
+        except ValueError:
+            return None
 
     async def _call(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -19,11 +19,12 @@ from receiver.domain.errors import StanchError, Unavailable
 from receiver.pipeline.counters import Counters
 from receiver.pipeline.expiring import end_blocks, expire
 from receiver.pipeline.joining import join_waiting
+from receiver.pipeline.pruning import AT_ONCE, prune
 from receiver.pipeline.reconciliation import RECONCILE, reconcile
 from receiver.pipeline.recording import tell
 from receiver.pipeline.telling import deliver
 from receiver.pipeline.world import World
-from receiver.store import audit, duties, intake, retention
+from receiver.store import audit, duties, intake
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +35,6 @@ ANCHOR = "anchor"
 EXPIRE = "expire"
 EXPIRE_EVERY = timedelta(minutes=1)
 LEASE = timedelta(seconds=60)
-PRUNE_AT_ONCE = 500
 # A person does not notice it, and a storm fills it with hundreds of deliveries.
 JOIN_APART = timedelta(milliseconds=20)
 
@@ -204,35 +204,14 @@ class Duties:
     async def _prune_all(self, state: State) -> State:
         store, limits = self._world.store, self._retention
         before = self._world.clock.now() - limits.age
-        while await store.write(lambda tx: intake.prune_deliveries(tx, before=before, limit=PRUNE_AT_ONCE)):
-            pass
+        await prune(store, before)
         while await store.read(intake.delivery_bytes) > limits.size_bytes:
             if not await store.write(_drop_oldest):
                 break
-        while await store.write(lambda tx: retention.prune_letters(tx, before=before, limit=PRUNE_AT_ONCE)):
-            pass
-        await self._prune_facts(before)
         return state
-
-    async def _prune_facts(self, before: datetime) -> None:
-        store = self._world.store
-        needed: frozenset[str] | None = None
-        names: list[str] = [""]
-        while names := await store.read(_old_facts(before, after=names[-1])):
-            if needed is None:
-                needed = await store.read(lambda tx: retention.facts_needed(tx, before=before))
-            await store.write(_dropping([name for name in names if name not in needed], before))
-
-
-def _old_facts(before: datetime, *, after: str) -> Callable[[Connection], list[str]]:
-    return lambda tx: retention.old_facts(tx, before=before, after=after, limit=PRUNE_AT_ONCE)
-
-
-def _dropping(names: list[str], before: datetime) -> Callable[[Connection], int]:
-    return lambda tx: retention.drop_facts(tx, names, before=before)
 
 
 def _drop_oldest(tx: Connection) -> int:
-    ids = intake.oldest_done(tx, limit=PRUNE_AT_ONCE)
+    ids = intake.oldest_done(tx, limit=AT_ONCE)
     intake.drop_deliveries(tx, ids)
     return len(ids)

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from pydantic_core import from_json
-from sqlalchemy import Connection, Row, bindparam, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, select, text, update
 from sqlalchemy import insert as plain_insert
 
 from receiver.domain.alerts import Alert
@@ -252,13 +252,17 @@ def counts(tx: Connection) -> Mapping[str, int]:
 
 def prune_deliveries(tx: Connection, *, before: datetime, limit: int) -> int:
     """Drop read deliveries older than that, a bounded number at a time."""
-    doomed = (
-        select(deliveries.c.id)
-        .where(deliveries.c.done_at < seconds(before))
-        .order_by(deliveries.c.id)
-        .limit(limit)
-    )
+    doomed = select(deliveries.c.id).where(_old(before)).order_by(deliveries.c.id).limit(limit)
     return tx.execute(delete(deliveries).where(deliveries.c.id.in_(doomed))).rowcount
+
+
+def count_old(tx: Connection, *, before: datetime) -> int:
+    """How many there are of these."""
+    return int(tx.execute(select(func.count()).select_from(deliveries).where(_old(before))).scalar_one())
+
+
+def _old(before: datetime) -> ColumnElement[bool]:
+    return deliveries.c.done_at < seconds(before)
 
 
 def delivery_bytes(tx: Connection) -> int:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, delete, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select
 
 from receiver.store.schema import facts, incident_events, incidents, outbox
 from receiver.store.timeline import seconds
@@ -20,13 +20,19 @@ _NAMED = re.compile(r'"(?:facts_hash|whole)":"([0-9a-f]{64})"')
 
 def prune_letters(tx: Connection, *, before: datetime, limit: int) -> int:
     """Drop messages that were delivered before then; how many."""
-    doomed = (
-        select(outbox.c.id)
-        .where(outbox.c.sent_at < seconds(before), outbox.c.next_due_at.is_(None), outbox.c.dead_at.is_(None))
-        .order_by(outbox.c.id)
-        .limit(limit)
-    )
+    doomed = select(outbox.c.id).where(_delivered(before)).order_by(outbox.c.id).limit(limit)
     return tx.execute(delete(outbox).where(outbox.c.id.in_(doomed))).rowcount
+
+
+def count_letters(tx: Connection, *, before: datetime) -> int:
+    """How many there are of these."""
+    return int(tx.execute(select(func.count()).select_from(outbox).where(_delivered(before))).scalar_one())
+
+
+def _delivered(before: datetime) -> ColumnElement[bool]:
+    return and_(
+        outbox.c.sent_at < seconds(before), outbox.c.next_due_at.is_(None), outbox.c.dead_at.is_(None)
+    )
 
 
 def old_facts(tx: Connection, *, before: datetime, after: str, limit: int) -> list[str]:

@@ -39,6 +39,10 @@ class Bar:
         """So much more is done."""
         self._bars.advance(self._task, by)
 
+    def portion(self, done: int, total: int) -> None:
+        """So much of so much is done."""
+        self._bars.update(self._task, completed=done, total=total)
+
     def say(self, doing: str) -> None:
         """What goes on now."""
         self._bars.update(self._task, description=doing)

@@ -137,6 +137,7 @@ def test_under_a_lock_nothing_is_written_but_what_isolates() -> None:
     assert told["blocked"]
 
 
+@pytest.mark.long
 def test_the_same_over_postgresql(fresh_database: Callable[[], str]) -> None:
     no_order_does_more_than_isolate(2, Counter(), lambda _: fresh_database())
 

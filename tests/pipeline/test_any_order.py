@@ -112,7 +112,7 @@ async def tell(story: list[str], offered: str) -> tuple[int, int]:
         return len(begun), told.raced
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(story=st.lists(st.sampled_from(HAPPENINGS), min_size=4, max_size=14), offered=st.sampled_from(OFFERED))
 def no_order_breaks_what_was_promised(begun: list[int], story: list[str], offered: str) -> None:
     begun.append(asyncio.run(tell(["fire", story[0], "approve", *story[1:]], offered))[0])
@@ -125,7 +125,7 @@ def test_no_order_breaks_what_was_promised() -> None:
     assert sum(1 for count in begun if count) * 3 >= len(begun)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(
     story=st.lists(st.sampled_from(LOCKED), min_size=3, max_size=10),
     offered=st.sampled_from(OFFERED),

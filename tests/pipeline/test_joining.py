@@ -218,7 +218,7 @@ minutes = st.integers(min_value=0, max_value=50)
 entries = st.tuples(st.sampled_from(["a", "b"]), st.booleans(), minutes, minutes)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(told=st.lists(entries, min_size=1, max_size=8), order=st.randoms(use_true_random=False))
 async def test_any_order_and_repetition_of_the_same_deliveries_gives_the_same_alerts(
     told: list[tuple[str, bool, int, int]], order: object, tmp_path_factory: pytest.TempPathFactory
@@ -277,7 +277,7 @@ sayings = st.tuples(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.lists(sayings, min_size=1, max_size=5), min_size=1, max_size=4))
 async def test_counting_a_repeat_ends_where_reading_it_in_full_would(
     batches: list[list[Told]], tmp_path_factory: pytest.TempPathFactory

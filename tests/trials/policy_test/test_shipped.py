@@ -129,6 +129,7 @@ async def killed_by(policy: Path, mutant: Mutant) -> str | None:
     return None
 
 
+@pytest.mark.long
 def test_there_are_mutants_of_every_kind() -> None:
     found = [mutant for policy in POLICIES for mutant in living(policy)]
     names = " ".join(mutant.name for mutant in found)
