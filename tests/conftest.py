@@ -45,6 +45,7 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 # and so have claims, races and locks; the rest runs over PostgreSQL with `make long`.
 _ON_ONE_STORE = {
     "pipeline": {
+        "test_approvals",
         "test_automatic",
         "test_diagnosing",
         "test_entitling",
@@ -52,6 +53,7 @@ _ON_ONE_STORE = {
         "test_expiring",
         "test_handing_over",
         "test_isolating",
+        "test_loop",
         "test_one_cause",
         "test_owing",
         "test_proposing",

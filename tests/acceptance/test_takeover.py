@@ -76,7 +76,13 @@ async def pair(folder: Path, url: str) -> AsyncIterator[Pair]:
         yield Pair(cluster, services)
 
 
-@pytest.mark.parametrize("applied", [True, False], ids=["the write had landed", "the write had not landed"])
+@pytest.mark.parametrize(
+    "applied",
+    [
+        pytest.param(True, id="the write had landed", marks=pytest.mark.long),
+        pytest.param(False, id="the write had not landed"),
+    ],
+)
 async def test_the_survivor_of_a_kill_takes_over_within_a_second_and_repeats_nothing(
     tmp_path: Path, fresh_database: Callable[[], str], applied: bool
 ) -> None:

@@ -55,7 +55,7 @@ async def test_the_hours_are_told_of_until_the_authority_was_told(store: Store) 
         await attacked(h)
         await h.tell()
         before = len(h.told.bodies)
-        await h.pass_time(timedelta(hours=50), step=timedelta(hours=5))
+        await h.pass_time(timedelta(hours=50), step=timedelta(hours=25))
         await h.tell()
         told = [body for body in h.told.bodies[before:] if body["kind"] == "ClockWarned"]
         assert [body["text"].split(": ", 1)[1].split(" (")[0] for body in told] == [
@@ -66,7 +66,7 @@ async def test_the_hours_are_told_of_until_the_authority_was_told(store: Store) 
         with pytest.raises(NotAllowed, match="a security lead's to say"):
             await owing.tell_authority(h.world, 1, CAROL, filed=True, reason="case 4711")
         await owing.tell_authority(h.world, 1, LEAD, filed=True, reason="case 4711")
-        await h.pass_time(timedelta(hours=30), step=timedelta(hours=5))
+        await h.pass_time(timedelta(hours=30), step=timedelta(hours=15))
         assert [event.hours for event in await h.events() if isinstance(event, ev.ClockWarned)] == [24, 48]
 
 

@@ -191,7 +191,7 @@ def test_a_step_that_breaks_fails_the_test_whatever_it_expects(
     monkeypatch.setattr(worker, "classify_step", broken)
     path = write("""
         - name: nothing is expected of the severity
-          expect: [{at: 56m, executed: []}]
+          expect: [{at: 55m, executed: []}]
     """)
     (result,) = played(path)
     assert [mismatch.expected for mismatch in result.played.mismatches] == ["no step fails"]
