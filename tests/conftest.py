@@ -63,7 +63,7 @@ _ON_ONE_STORE = {
     },
     "probes": None,
     "remediations": None,
-    "web": {"test_rights"},
+    "web": {"test_any_request", "test_rights"},
 }
 
 

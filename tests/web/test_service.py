@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -483,6 +484,13 @@ def test_every_operation_is_described_once() -> None:
     for path, methods in found["paths"].items():
         for method, one in methods.items():
             assert one["summary"], f"{method} {path}"
+
+
+def test_the_document_names_every_schema_that_it_refers_to() -> None:
+    found = document()
+    named = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(found)))
+    assert named == set(found["components"]["schemas"])
+    assert "$defs" not in json.dumps(found)
 
 
 async def test_nothing_starts_without_credentials_and_all_complaints_come_at_once() -> None:
