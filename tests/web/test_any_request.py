@@ -95,9 +95,14 @@ def quiet_service(store_url: str, tmp_path: Path, logged: list[EventDict]) -> It
 @pytest.fixture
 def service(quiet_service: Background) -> Background:
     """One with an incident, a plan and a security incident."""
-    quiet_service.clock.run_at(120)
-    quiet_service.world.release_bad()
-    quiet_service.run(quiet_service.clock.sleep(timedelta(minutes=4)))
+
+    async def ill_for_a_while() -> None:
+        # On its own loop: the world is changed by nobody beside it.
+        quiet_service.clock.run_at(120)
+        quiet_service.world.release_bad()
+        await quiet_service.clock.sleep(timedelta(minutes=4))
+
+    quiet_service.run(ill_for_a_while())
     deliver(quiet_service, notification(alert(starts_at=datetime.now(UTC), with_labels=labels())))
     until(quiet_service, "/api/v1/plans")
     # A world at that pace leaves no time for anything else.
