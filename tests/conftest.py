@@ -65,7 +65,7 @@ _ON_ONE_STORE = {
     },
     "probes": None,
     "remediations": None,
-    "web": {"test_rights"},
+    "web": {"test_any_request", "test_rights"},
 }
 
 

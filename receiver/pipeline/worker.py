@@ -25,6 +25,7 @@ from receiver.pipeline.claim import Claim
 from receiver.pipeline.counters import Counters
 from receiver.pipeline.execution import execute_step, recover_step, undo_step
 from receiver.pipeline.isolating import check_step, consider_step, isolate_step
+from receiver.pipeline.log_fields import bind_fields
 from receiver.pipeline.preserving import capture_step
 from receiver.pipeline.proposal import Proposal, look_for_cure, planned, review
 from receiver.pipeline.recording import record
@@ -213,6 +214,8 @@ class Worker:
     async def _carry(self, claim: Claim, failures: int) -> None:
         """The worker's edge: whatever goes wrong with one incident stays with it."""
         number = claim.incident.id
+        # The task's own context: nothing of it is left for another incident.
+        bind_fields(claim.incident, None)
         try:
             await self._carry_on(claim)
         except Fenced:
@@ -270,6 +273,8 @@ class Worker:
         """One step, and what comes after it; None once the claim was given back."""
         world, incident = self._world, claim.incident
         plan = await self._plan_of(incident)
+        # Anew for each step: it may have a plan by now, or a lock.
+        bind_fields(incident, plan)
         match todo:
             case steps.Classify():
                 result = await classify_step(world, incident)

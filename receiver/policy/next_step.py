@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import assert_never, get_args
 
 from receiver.domain import events as ev
 from receiver.domain.incidents import WAITING, Incident, Lockdown, PlanProgress, PlanState
@@ -152,7 +152,15 @@ _UNTOLD = (HoldLock, Capture, ConsiderIsolation, Isolate, CheckIsolation)
 
 def counted_as(todo: Next) -> str:
     """The name under which a step is counted, which does not tell that there is an attack."""
-    return "other" if isinstance(todo, _UNTOLD) else type(todo).__name__.lower()
+    return _counted(type(todo))
+
+
+def _counted(kind: type) -> str:
+    return "other" if issubclass(kind, _UNTOLD) else kind.__name__.lower()
+
+
+# Every such name: what is only decided is no step.
+COUNTED = frozenset(_counted(kind) for kind in get_args(Next) if kind not in (Rest, Record))
 
 
 def next_step(

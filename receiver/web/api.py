@@ -6,6 +6,7 @@ Every call but health and metrics needs a token. Errors are JSON with one senten
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 import structlog
 from aiohttp import web
 from pydantic import Field, ValidationError
+from structlog.contextvars import bound_contextvars
 
 from receiver.domain.errors import Conflict, NotAllowed, NotFound, PermanentError, TemporaryError, Unavailable
 from receiver.domain.severity import Severity
@@ -30,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 OPEN = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 MAX_PAGE = 200
+_NAMED = re.compile(r"/api/v1/(?:(?P<kind>incidents)/|plans/[Pp]-)(?P<number>[0-9]{1,15})(?:/|$)")
 MAX_DAYS = 3650
 
 _STATUS: dict[type[Exception], int] = {
@@ -98,6 +101,14 @@ async def errors(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """The web edge: every error becomes an answer, and none shows what it must not."""
+    # Bound for this request only: a connection's next one is handled in the same context.
+    with bound_contextvars(**named_fields(request.path)):
+        return await _answering(request, handler)
+
+
+async def _answering(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
     try:
         return await handler(request)
     except tuple(_STATUS) as error:
@@ -123,6 +134,15 @@ async def errors(
     except Exception:
         log.exception("a request failed", event_code="request_failed", path=request.path)
         return web.json_response({"error": "an internal error; it is in the log"}, status=500)
+
+
+def named_fields(path: str) -> dict[str, int | str]:
+    """The incident or the plan that an address names, for the log; nothing of one that is not well-formed."""
+    found = _NAMED.match(path)
+    if found is None:
+        return {}
+    kind, number = found.group("kind", "number")
+    return {"incident": int(number)} if kind == "incidents" else {"plan": f"P-{int(number)}"}
 
 
 def _kept(error: web.HTTPException) -> dict[str, str]:

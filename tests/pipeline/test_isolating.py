@@ -845,6 +845,9 @@ async def test_what_two_people_release_before_it_is_begun_is_not_begun(store: St
 async def test_the_counters_of_an_attack_tell_nobody_what_is_done_about_it(store: Store) -> None:
     async with mined(store) as h:
         await seen(h)
+        await approve_isolation(h.world, "S-1", LEAD, digest=None, reason="")
+        await h.work()
+        assert set(h.counters.writes) == {"other"}
         counted = set(h.counters.steps)
         assert "other" in counted
         assert not [step for step in counted if re.search("isolat|lock|capture|evidence|quarantine", step)]

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,8 @@ import pytest
 from builders import alert, labels, notification
 from exposed import exposed
 from real_service import API_TOKEN, LEAD_TOKEN, OTHER_TOKEN, SENDER_TOKEN, write_credentials
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from receiver import packaged
 from receiver.app import Service, serving
@@ -29,6 +32,7 @@ from receiver.domain.errors import PermanentError, Unavailable
 from receiver.domain.journal import read_line
 from receiver.pipeline.world import Timing
 from receiver.settings import Settings
+from receiver.web.api import named_fields
 from receiver.web.routes import document
 
 USERS = "alertmanager:open sesame"
@@ -185,6 +189,34 @@ async def test_reading_needs_a_token_and_says_so(running: Running) -> None:
         assert status == 401
         assert "token" in answer["error"]
         assert (await running.get(path, token="guess"))[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/api/v1/incidents/17", {"incident": 17}),
+        ("/api/v1/incidents/017/note", {"incident": 17}),
+        ("/api/v1/plans/p-3/approve", {"plan": "P-3"}),
+        ("/api/v1/incidents", {}),
+        ("/api/v1/incidents/P-3", {}),
+        ("/api/v1/incidents/17x", {}),
+        ("/api/v1/incidents/" + "9" * 16, {}),
+        ("/api/v1/incidents/\u0661", {}),
+        ("/api/v1/plans/3", {}),
+        ("/api/v1/isolations/S-1", {}),
+    ],
+)
+def test_lines_about_a_request_name_what_its_address_names(path: str, fields: dict[str, Any]) -> None:
+    assert named_fields(path) == fields
+
+
+async def test_lines_about_a_request_name_nothing_of_the_one_before(running: Running) -> None:
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        for path in ("incidents/17", "plans/P-3", "audit"):
+            assert (await running.get(f"/api/v1/{path}", token="guess"))[0] == 401
+    found = [line for line in lines if line.get("event_code") == "caller_refused"]
+    told = [(line.get("incident"), line.get("plan")) for line in found]
+    assert told == [(17, None), (None, "P-3"), (None, None)]
 
 
 async def test_health_metrics_and_the_api_document_are_open(running: Running) -> None:
@@ -483,6 +515,13 @@ def test_every_operation_is_described_once() -> None:
     for path, methods in found["paths"].items():
         for method, one in methods.items():
             assert one["summary"], f"{method} {path}"
+
+
+def test_the_document_names_every_schema_that_it_refers_to() -> None:
+    found = document()
+    named = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(found)))
+    assert named == set(found["components"]["schemas"])
+    assert "$defs" not in json.dumps(found)
 
 
 async def test_nothing_starts_without_credentials_and_all_complaints_come_at_once() -> None:
