@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import structlog
 from real_postgres import _databases, fresh_database, postgres_server
 from shop_database import shop, shop_server, standby
 
@@ -13,6 +14,10 @@ from receiver.store import migrate
 from receiver.store.engine import Store
 from receiver.store.postgres import open_postgres
 from receiver.store.sqlite import open_sqlite
+
+# To draw an error with all that was in reach takes seconds, and a test that makes things fail makes many.
+_PLAIN = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _PLAIN])
 
 __all__ = ["_databases", "fresh_database", "postgres_server", "shop", "shop_server", "standby"]
 
@@ -46,6 +51,9 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 _ON_ONE_STORE = {
     "pipeline": {
         "test_approvals",
+        "test_blocking",
+        "test_duties",
+        "test_identities",
         "test_automatic",
         "test_diagnosing",
         "test_entitling",

@@ -67,7 +67,8 @@ async def _join_singly(world: World, counters: Counters) -> Joined:
             raise
         except Exception as error:
             log.exception("a delivery could not be joined", event_code="join_failed", delivery=waiting.id)
-            await world.store.write(_failing(world, waiting, error))
+            if await world.store.write(_failing(world, waiting, error)):
+                counters.dead_letters += 1
             continue
         total.deliveries += joined.deliveries
         total.incidents |= joined.incidents
@@ -79,16 +80,19 @@ def _single(world: World, counters: Counters, waiting: Waiting) -> Callable[[Con
     return lambda tx: _join(world, counters, tx, [waiting])
 
 
-def _failing(world: World, waiting: Waiting, error: Exception) -> Callable[[Connection], None]:
-    def body(tx: Connection) -> None:
+def _failing(world: World, waiting: Waiting, error: Exception) -> Callable[[Connection], bool]:
+    """Note that it failed; whether it is a dead letter now."""
+
+    def body(tx: Connection) -> bool:
         if waiting.fail_count + 1 < TRIES:
             intake.failed(tx, waiting.id)
-            return
+            return False
         reason = f"reading it failed {TRIES} times: {type(error).__name__}"
         intake.bury(
             tx, received_at=waiting.received_at, source=waiting.source, reason=reason, body=waiting.body
         )
         intake.done(tx, [waiting.id], at=world.clock.now())
+        return True
 
     return body
 

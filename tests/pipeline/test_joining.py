@@ -198,6 +198,7 @@ async def test_a_body_that_raises_three_times_is_buried_and_its_neighbours_are_j
             await joining.join_waiting(h.world, h.counters)
         assert sorted(row.labels["app"] for row in await rows(h)) == ["fine", "well"]
         assert len(await letters(h)) == 1
+        assert h.counters.dead_letters == 1
 
         def unread(tx: Connection) -> int:
             return int(tx.execute(select(func.count()).where(deliveries.c.done_at.is_(None))).scalar_one())

@@ -64,6 +64,14 @@ def own(policy: Path) -> list[Opened]:
 
 
 @EACH
+def test_a_third_of_its_tests_pass(policy: Path) -> None:
+    results = asyncio.run(run(chosen(own(policy), None)[::3]))
+    failed = [result for result in results if not result.played.passed]
+    assert results and not failed, "\n".join(as_text(failed))
+
+
+@pytest.mark.long
+@EACH
 def test_its_tests_pass_and_reach_every_rule_of_it(policy: Path) -> None:
     results = asyncio.run(run(chosen(own(policy), None)))
     failed = [result for result in results if not result.played.passed]

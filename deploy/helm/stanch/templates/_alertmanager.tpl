@@ -28,4 +28,12 @@ receivers:
         http_config:
           authorization:
             credentials_file: {{ .Values.alertmanager.credentialsFile }}
+          {{- if .Values.tls.secret }}
+          tls_config:
+            ca_file: {{ .Values.alertmanager.tlsFolder }}/ca.crt
+            {{- if .Values.tls.clientCAKey }}
+            cert_file: {{ .Values.alertmanager.tlsFolder }}/tls.crt
+            key_file: {{ .Values.alertmanager.tlsFolder }}/tls.key
+            {{- end }}
+          {{- end }}
 {{- end }}
