@@ -203,12 +203,12 @@ class FreshDatabases:
         self._binaries = find_postgres()
         self._made: list[str] = []
 
-    def create(self) -> str:
-        """A new empty database's address, ``postgresql://...``."""
+    def create(self, template: str = "template0") -> str:
+        """A new database's address, ``postgresql://...``: empty, or as the one whose name is given."""
         # The name tells where it came from, should a server of somebody's own keep one after kill -9.
         name = f"stanch_test_{os.getpid()}_{secrets.token_hex(4)}"
         # template0 is never connected to, so two workers can copy it at the same time.
-        self.run(f'CREATE DATABASE "{name}" TEMPLATE template0')
+        self.run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         self._made.append(name)
         return urlunsplit(urlsplit(self._url)._replace(path=f"/{name}"))
 
