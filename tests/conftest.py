@@ -70,6 +70,7 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 # and so have claims, races and locks; the rest runs over PostgreSQL with `make long`.
 _ON_ONE_STORE = {
     "pipeline": {
+        "test_acting_once",
         "test_approvals",
         "test_blocking",
         "test_duties",
@@ -87,6 +88,7 @@ _ON_ONE_STORE = {
         "test_proposing",
         "test_reconciliation",
         "test_reloading",
+        "test_security",
         "test_severity",
         "test_sizes",
         "test_telling",

@@ -131,7 +131,7 @@ def stored(folder: Path, question: str) -> int:
         return count
 
 
-@pytest.mark.parametrize("count", [1000, 2000])
+@pytest.mark.parametrize("count", [1000, pytest.param(2000, marks=pytest.mark.long)])
 async def test_no_alert_of_a_storm_is_lost(tmp_path: Path, count: int) -> None:
     async with serving(tmp_path) as service:
         calm = peak_rss_mib(service)

@@ -152,7 +152,7 @@ async def test_a_few_random_deaths_under_load_lose_and_repeat_nothing(store: str
 
 
 # One that restarts nothing, and one that is no patch; the others go with `make torture`.
-@pytest.mark.parametrize("cure", ["deployment.scale", "pod.evict"])
+@pytest.mark.parametrize("cure", [pytest.param("deployment.scale", marks=pytest.mark.long), "pod.evict"])
 async def test_a_death_at_some_place_of_other_cures_loses_and_repeats_nothing(
     cure: str, tmp_path: Path
 ) -> None:
