@@ -186,7 +186,7 @@ async def serving(
         # About people we ask as ourselves, and over a connection of its own: whoever sends many tokens must
         # not keep a cure from its cluster.
         asking_about = door
-        if settings.kube_context is not None:
+        if settings.kube_context is not None and _knows_others(settings):
             asking_about = await cluster.connect(context=settings.kube_context)
             stack.push_async_callback(asking_about.close)
         about_people = Wire(asking_about.wire.api)
@@ -393,19 +393,19 @@ def missing(
         problems.append(
             "STANCH_SECURITY_KEYS: name the folder of the keys that may sign STANCH_STANDING_FILE"
         )
-    known = (
-        settings.api_tokens_file,
-        settings.token_audience,
-        settings.oidc_issuer,
-        settings.proxy_user_header,
-    )
-    if all(one is None for one in known) and not has_people:
+    if settings.api_tokens_file is None and not _knows_others(settings) and not has_people:
         problems.append(
             "STANCH_API_TOKENS_FILE: name a file of API identities: a list of {token, name, groups}; "
             "or STANCH_TOKEN_AUDIENCE, for those of the cluster, STANCH_OIDC_ISSUER, for those of an "
             "identity provider, or STANCH_PROXY_USER_HEADER, for those whom a proxy logs in"
         )
     return problems
+
+
+def _knows_others(settings: Settings) -> bool:
+    """Whether anybody but those of the token file may be known, whom the cluster is asked about."""
+    ways = (settings.token_audience, settings.oidc_issuer, settings.proxy_user_header)
+    return any(way is not None for way in ways)
 
 
 def _proxy(settings: Settings) -> Proxy | None:

@@ -6,14 +6,12 @@ import this; everything else is handed the slice it needs.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -24,6 +22,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from receiver.domain.addresses import is_loopback, is_private
 from receiver.domain.errors import PermanentError
 
 PREFIX = "STANCH_"
@@ -239,9 +238,7 @@ class Settings(BaseSettings):
     @field_validator("oidc_issuer")
     @classmethod
     def _issuer(cls, value: str | None) -> str | None:
-        parts = urlsplit(value or "https://none")
-        plain = parts.scheme == "http" and (parts.hostname == "localhost" or _loopback(parts.hostname or ""))
-        if not parts.hostname or (parts.scheme != "https" and not plain):
+        if value is not None and not is_private(value):
             raise ValueError("must begin with https://")
         return value
 
@@ -260,13 +257,12 @@ class Settings(BaseSettings):
             raise ValueError("tls_client_ca_file needs tls_cert_file and tls_key_file")
         if self.proxy_certificate is not None and self.tls_client_ca_file is None:
             raise ValueError("proxy_certificate needs tls_client_ca_file: without it nobody shows one")
-        if self.proxy_user_header is not None and self.proxy_certificate is None:
-            host = self.address[0]
-            if host != "localhost" and not _loopback(host):
-                raise ValueError(
-                    "proxy_user_header: on an address that others reach anybody could write it; listen on"
-                    " 127.0.0.1 beside the proxy, or name its client certificate in proxy_certificate"
-                )
+        unproven = self.proxy_user_header is not None and self.proxy_certificate is None
+        if unproven and not is_loopback(self.address[0]):
+            raise ValueError(
+                "proxy_user_header: on an address that others reach anybody could write it; listen on"
+                " 127.0.0.1 beside the proxy, or name its client certificate in proxy_certificate"
+            )
         return self
 
     @classmethod
@@ -298,13 +294,6 @@ class Settings(BaseSettings):
 def _host_and_port(value: str) -> tuple[str, int]:
     host, _, port = value.rpartition(":")
     return host.strip("[]"), int(port)
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def read_settings(overrides: Mapping[str, Any] | None = None) -> Settings:

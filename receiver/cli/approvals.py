@@ -56,17 +56,16 @@ def approve(
     The digest that was shown is always sent: if the plan changes meanwhile, the yes does not hold.
     """
     from receiver.cli.client import connect
-    from receiver.cli.failures import NOT_WELL, USAGE, Failure
-    from receiver.terminal import cards, screen
+    from receiver.cli.failures import NOT_WELL, Failure
+    from receiver.terminal import screen
 
     service = connect(url, token_file)
     where = _where(plan)
     found = service.get(where)
     shown = _digest(found, plan, digest)
-    console = screen.err() if output is Output.JSON else screen.out()
-    console.print(cards.isolation_card(found) if _isolates(plan) else cards.plan_card(found))
-    if not no_prompt and not screen.on_terminal():
-        raise Failure("nobody can be asked here: add --no-prompt to approve what is shown", code=USAGE)
+    _show(found, plan, output)
+    if not no_prompt:
+        _must_be_asked("approve")
     if not no_prompt:
         if reason is None and _wants_reason(found):
             reason = screen.ask("Reason: ") or None
@@ -110,17 +109,16 @@ def breakglass(
     """
     from receiver.cli.client import connect
     from receiver.cli.failures import NOT_WELL, USAGE, Failure
-    from receiver.terminal import cards, screen
+    from receiver.terminal import screen
 
     if _isolates(plan):
         raise Failure("isolations are a security lead's; there is no glass to break", code=USAGE)
     service = connect(url, token_file)
     found = service.get(_where(plan))
     shown = _digest(found, plan, digest)
-    console = screen.err() if output is Output.JSON else screen.out()
-    console.print(cards.plan_card(found))
-    if not no_prompt and not screen.on_terminal():
-        raise Failure("nobody can be asked here: add --no-prompt to go on with what is shown", code=USAGE)
+    _show(found, plan, output)
+    if not no_prompt:
+        _must_be_asked("go on with")
     if not no_prompt and not screen.confirmed(f"Break the glass for {plan}? Everybody is told."):
         raise Failure("the glass is whole; nothing was sent", code=NOT_WELL)
     answered = service.post(f"{_where(plan)}/breakglass", {"digest": shown, "reason": reason})
@@ -146,6 +144,23 @@ def deny(
         return screen.print_json(answered)
     screen.out().print(screen.plain(f"{plan} is denied"))
     return None
+
+
+def _show(found: dict[str, Any], name: str, output: Output) -> None:
+    """What is answered to, whatever the answer; a program reads the answer alone."""
+    from receiver.terminal import cards, screen
+
+    console = screen.err() if output is Output.JSON else screen.out()
+    console.print(cards.isolation_card(found) if _isolates(name) else cards.plan_card(found))
+
+
+def _must_be_asked(doing: str) -> None:
+    """Raises Failure where there is nobody to ask."""
+    from receiver.cli.failures import USAGE, Failure
+    from receiver.terminal import screen
+
+    if not screen.on_terminal():
+        raise Failure(f"nobody can be asked here: add --no-prompt to {doing} what is shown", code=USAGE)
 
 
 def _isolates(name: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -123,16 +123,27 @@ class Wire:
             "namespace": namespace,
             "name": name,
         }
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": attributes},
-        }
-        status, body = await self.read("POST", SELF_REVIEW, [], review)
+        spec = {"resourceAttributes": attributes}
+        verdict = await self.review(
+            SELF_REVIEW, "SelfSubjectAccessReview", spec, unsaid=lambda refused: refused.sentence
+        )
+        return bool(verdict.get("allowed", False))
+
+    async def review(
+        self, path: str, kind: str, spec: Mapping[str, Any], *, unsaid: Callable[[Rejected], str]
+    ) -> Mapping[str, Any]:
+        """The ``status`` of a review, which asks and writes nothing.
+
+        Raises TemporaryError and PermanentError where there is no answer, with the words of ``unsaid``.
+        """
+        version = path.removeprefix("/apis/").rpartition("/")[0]
+        status, body = await self.read(
+            "POST", path, [], {"apiVersion": version, "kind": kind, "spec": dict(spec)}
+        )
         if status in (200, 201):
-            return bool(json.loads(body).get("status", {}).get("allowed", False))
-        sentence = rejection(status, body).sentence
-        raise TemporaryError(sentence) if status >= 500 or status == 429 else PermanentError(sentence)
+            return json.loads(body).get("status") or {}
+        words = unsaid(rejection(status, body))
+        raise TemporaryError(words) if status >= 500 or status == 429 else PermanentError(words)
 
     async def clock(self) -> datetime | None:
         """The API server's time, to the second; None where it does not tell. Raises TemporaryError."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from receiver.domain.errors import NotAllowed
 from receiver.domain.plans import Plan
 from receiver.pipeline.world import World
-from receiver.policy.approval import ACCOUNT, BREAK_GLASS, Identity, KnownBy
+from receiver.policy.approval import ACCOUNT, BREAK_GLASS, Answer, Identity, KnownBy
 from receiver.policy.rights import Right, Verb, of_the_change, to_approve, to_break_glass
 from receiver.store import effects
 
@@ -101,13 +101,10 @@ async def no_longer(world: World, plan_id: str, plan: Plan, *, round_: int) -> t
             continue
         who = Identity(vote.subject, vote.groups, KnownBy(vote.known_by), vote.uid)
         try:
-            if who.known_by is KnownBy.FILE:
-                pass
-            elif vote.decision == BREAK_GLASS:
-                await must_break_glass(world, who, plan)
-            else:
-                await must_approve(world, who, plan)
-            left.add(vote.uid or vote.subject)
+            if who.known_by is not KnownBy.FILE:
+                ask = must_break_glass if vote.decision == BREAK_GLASS else must_approve
+                await ask(world, who, plan)
+            left.add(Answer(vote.subject, vote.groups, vote.decision, vote.uid).person)
         except NotAllowed as refusal:
             found.append(str(refusal))
     return tuple(found) if found and len(left) < needed else ()

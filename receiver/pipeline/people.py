@@ -8,7 +8,8 @@ what to do.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 import structlog
@@ -68,28 +69,31 @@ async def approve_plan(
     world: World, plan_id: str, who: Identity, *, digest: str | None, reason: str
 ) -> Answered:
     """One person's yes to exactly this plan. ``digest`` None means the one that is shown now."""
-    stored = await world.store.read(lambda tx: effects.load_plan(tx, plan_id))
-    try:
+    async with _answered_to(world, plan_id, who) as stored:
         entitled = await must_approve(world, who, stored.plan)
         return await world.store.write(
             _answering(world, stored.plan_id, who, digest, reason, "approve", entitled)
         )
-    except (NotAllowed, AnotherPlan) as refusal:
-        await _note_refusal(world, stored, who, str(refusal))
-        raise
 
 
 async def deny_plan(world: World, plan_id: str, who: Identity, *, reason: str) -> Answered:
     """One person's no; it wins until the execution has begun."""
     if not reason.strip():
         raise Conflict("a denial needs a reason")
-    stored = await world.store.read(lambda tx: effects.load_plan(tx, plan_id))
-    try:
+    async with _answered_to(world, plan_id, who) as stored:
         await must_have(world, who, to_deny(stored.plan))
         return await world.store.write(
             _answering(world, stored.plan_id, who, None, reason, "deny", Entitled())
         )
-    except NotAllowed as refusal:
+
+
+@asynccontextmanager
+async def _answered_to(world: World, plan_id: str, who: Identity) -> AsyncIterator[StoredPlan]:
+    """Around somebody's answer to this plan: a refusal of it is noted before it goes on."""
+    stored = await world.store.read(lambda tx: effects.load_plan(tx, plan_id))
+    try:
+        yield stored
+    except (NotAllowed, AnotherPlan) as refusal:
         await _note_refusal(world, stored, who, str(refusal))
         raise
 
@@ -194,13 +198,9 @@ def _answering(
 
 async def break_glass(world: World, plan_id: str, who: Identity, *, digest: str, reason: str) -> Answered:
     """One person has this plan carried out on their own word, at once, and everybody is told."""
-    stored = await world.store.read(lambda tx: effects.load_plan(tx, plan_id))
-    try:
+    async with _answered_to(world, plan_id, who) as stored:
         entitled = await must_break_glass(world, who, stored.plan)
         return await world.store.write(_breaking(world, stored.plan_id, who, digest, reason, entitled))
-    except (NotAllowed, AnotherPlan) as refusal:
-        await _note_refusal(world, stored, who, str(refusal))
-        raise
 
 
 def _breaking(

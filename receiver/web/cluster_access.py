@@ -5,15 +5,13 @@ An answer is remembered for seconds, so that a right that was taken away is gone
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from typing import Any
 
 from cachetools import TTLCache
 
-from receiver.clients.wire import Wire, rejection
-from receiver.domain.errors import PermanentError, TemporaryError
+from receiver.clients.wire import Wire
 from receiver.policy.approval import Identity, KnownBy
 from receiver.policy.rights import Right
 
@@ -57,12 +55,14 @@ class ClusterAccess:
         }
         if who.uid and who.known_by is KnownBy.CLUSTER:
             spec["uid"] = who.uid
-        body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
-        status, answer = await self._wire.read("POST", PATH, [], body)
-        if status not in (200, 201):
-            words = f"the cluster does not say who may {right}: {rejection(status, answer).reason or status}"
-            raise TemporaryError(words) if status >= 500 or status == 429 else PermanentError(words)
-        verdict = json.loads(answer).get("status") or {}
+        verdict = await self._wire.review(
+            PATH,
+            "SubjectAccessReview",
+            spec,
+            unsaid=lambda refused: (
+                f"the cluster does not say who may {right}: {refused.reason or refused.status}"
+            ),
+        )
         # An authoriser may say "denied" over another's "allowed", and then denied it is.
         if verdict.get("allowed") is True and verdict.get("denied") is not True:
             return None

@@ -7,14 +7,12 @@ takes those could use them there: an API server that knows no audiences names no
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Callable
 
 from cachetools import TTLCache
 
-from receiver.clients.wire import Wire, rejection
-from receiver.domain.errors import PermanentError, TemporaryError
+from receiver.clients.wire import Wire
 from receiver.policy.approval import Identity, KnownBy
 
 PATH = "/apis/authentication.k8s.io/v1/tokenreviews"
@@ -48,18 +46,15 @@ class ClusterIdentities:
             return found
 
     async def _ask(self, token: str) -> Identity | None:
-        body = {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenReview",
-            "spec": {"token": token, "audiences": [self._audience]},
-        }
-        status, answer = await self._wire.read("POST", PATH, [], body)
-        if status not in (200, 201):
+        found = await self._wire.review(
+            PATH,
+            "TokenReview",
+            {"token": token, "audiences": [self._audience]},
             # The message of a refusal may quote what was sent.
-            reason = rejection(status, answer).reason or str(status)
-            words = f"the cluster does not say whose token it is: {reason}"
-            raise TemporaryError(words) if status >= 500 or status == 429 else PermanentError(words)
-        found = json.loads(answer).get("status") or {}
+            unsaid=lambda refused: (
+                f"the cluster does not say whose token it is: {refused.reason or refused.status}"
+            ),
+        )
         if found.get("authenticated") is not True or self._audience not in (found.get("audiences") or ()):
             return None
         user = found.get("user") or {}

@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import jwt
 import structlog
 
 from receiver.clients.bodies import whole
+from receiver.domain.addresses import is_private
 from receiver.domain.clock import Clock
 from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.policy.approval import Identity, KnownBy
@@ -176,7 +176,7 @@ class IdTokens:
             raise TemporaryError("the identity provider calls itself something else")
         try:
             address = checked_address(str(found.get("jwks_uri") or ""))
-        except (PermanentError, ValueError) as error:
+        except PermanentError as error:
             raise TemporaryError("the identity provider names no usable address of its keys") from error
         keys = (await self._document(address)).get("keys")
         usable: dict[str, jwt.PyJWK] = {}
@@ -229,10 +229,10 @@ def out_of_time(claims: Mapping[str, Any], now: datetime) -> str | None:
 
 def checked_address(url: str) -> str:
     """The address of a provider's document: HTTPS, or plain HTTP on loopback. Raises PermanentError."""
-    parts = urlsplit(url)
-    loopback = parts.hostname in ("127.0.0.1", "::1", "localhost")
-    if not parts.hostname or parts.username is not None or parts.fragment:
-        raise PermanentError(f"{url[:200]!r} is no address of an identity provider")
-    if parts.scheme != "https" and not (parts.scheme == "http" and loopback):
-        raise PermanentError("an identity provider must be asked over https")
+    try:
+        private = is_private(url)
+    except ValueError:
+        private = False
+    if not private:
+        raise PermanentError("the keys of an identity provider must be asked for over https")
     return url

@@ -7,13 +7,13 @@ shows its own. Anywhere else they are refused, even beside a good token.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from multidict import CIMultiDictProxy
 
+from receiver.domain.addresses import is_loopback
 from receiver.policy.approval import Identity, KnownBy
 from receiver.web.id_tokens import AUTHENTICATED, SYSTEM
 
@@ -58,10 +58,7 @@ def who_it_says(proxy: Proxy, headers: CIMultiDictProxy[str], peer: Peer) -> Ide
 def _is_the_proxy(proxy: Proxy, peer: Peer) -> bool:
     if proxy.certificate:
         return proxy.certificate in peer.names
-    try:
-        return ipaddress.ip_address(peer.address).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(peer.address)
 
 
 def _odd(names: Iterable[str]) -> bool:

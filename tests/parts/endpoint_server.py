@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+from hand_clock import HandSteady
 
 from receiver.clients.endpoints import Endpoint, Endpoints, open_session
 from receiver.domain.endpoints import EndpointKind
@@ -75,20 +76,6 @@ async def endpoint_server() -> AsyncIterator[EndpointServer]:
     finally:
         server.answering.set()
         await runner.cleanup()
-
-
-@dataclass
-class HandSteady:
-    """A clock in seconds that a test moves."""
-
-    seconds: float = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-    async def pause(self, seconds: float) -> None:
-        """So many seconds pass, and nobody waits for them."""
-        self.seconds += seconds
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -32,3 +33,17 @@ class HandClock:
             self._moved.notify_all()
         for _ in range(50):
             await asyncio.sleep(0)
+
+
+@dataclass
+class HandSteady:
+    """A clock in seconds that a test moves."""
+
+    seconds: float = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    async def pause(self, seconds: float) -> None:
+        """So many seconds pass, and nobody waits for them."""
+        self.seconds += seconds

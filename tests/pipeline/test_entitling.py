@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from builders import CAROL, policies, policy
+from hand_clock import HandSteady
 from harness import Harness, harness
 from sqlalchemy import Connection, update
 from stories import noticed
@@ -43,19 +44,10 @@ ROBOT = Identity(
 SRE = ApprovalRule(groups=("oidc:sre", "sre"))
 
 
-class Steady:
-    """A clock that runs when it is told to."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @asynccontextmanager
 async def entitled(
     store: Store, *granted: Grant, rule: ApprovalRule = SRE, by_hand: bool = True
-) -> AsyncIterator[tuple[Harness, Steady]]:
+) -> AsyncIterator[tuple[Harness, HandSteady]]:
     """The pipeline with the cluster's word on people; ``by_hand`` is whether ann may patch Deployments."""
     found = policies(policy(approve=dict.fromkeys(Risk, rule)))
     async with harness(store, policies=found) as h:
@@ -63,7 +55,7 @@ async def entitled(
         access.tokens["ours"] = User("system:serviceaccount:stanch:stanch")
         access.tokens["hers"] = User(ANN.name, only=None if by_hand else frozenset())
         access.grants += granted
-        steady = Steady()
+        steady = HandSteady()
         door = await cluster.connect(url=h.demo.api.url, token="ours")
         world = replace(
             h.world,
@@ -184,7 +176,7 @@ async def test_a_right_that_is_gone_at_execution_voids_the_approval(store: Store
         await asked_for(h)
         await people.approve_plan(h.world, "P-1", ANN, digest=None, reason="")
         h.demo.api.access.grants.clear()
-        steady.now += REMEMBERED_SECONDS
+        steady.seconds += REMEMBERED_SECONDS
         await h.work()
         voided = next(event for event in await h.events() if isinstance(event, ev.PlanVoided))
         assert voided.reason.startswith(f"an approval no longer holds: {ANN.name} may not approve-disruptive")
@@ -196,7 +188,7 @@ async def test_where_the_cluster_does_not_answer_at_execution_nothing_is_written
         await asked_for(h)
         await people.approve_plan(h.world, "P-1", ANN, digest=None, reason="")
         h.demo.api.faults.add(Fault(kind="refuse", status=503, path=PATH, count=None))
-        steady.now += REMEMBERED_SECONDS
+        steady.seconds += REMEMBERED_SECONDS
         await h.work()
         assert not [call for call in h.demo.api.writes if not call.dry_run]
         assert "the cluster does not say who may" in str((await h.events())[-3:])
@@ -243,7 +235,7 @@ async def test_an_approval_that_is_gone_leaves_too_few(store: Store) -> None:
         await people.approve_plan(h.world, "P-1", ANN, digest=None, reason="")
         await people.approve_plan(h.world, "P-1", CAROL, digest=None, reason="")
         h.demo.api.access.grants.clear()
-        steady.now += REMEMBERED_SECONDS
+        steady.seconds += REMEMBERED_SECONDS
         await h.work()
         assert "PlanVoided" in await h.kinds()
 
@@ -268,7 +260,7 @@ async def test_answers_are_remembered_for_seconds(store: Store) -> None:
             with pytest.raises(NotAllowed):
                 await people.acknowledge(h.world, 1, ANN)
         assert sum(call.path == PATH for call in h.demo.api.calls) == 1
-        steady.now += REMEMBERED_SECONDS
+        steady.seconds += REMEMBERED_SECONDS
         with pytest.raises(NotAllowed):
             await people.acknowledge(h.world, 1, ANN)
         assert sum(call.path == PATH for call in h.demo.api.calls) == 2
@@ -342,7 +334,7 @@ async def test_a_right_to_break_the_glass_that_is_gone_voids_it(store: Store) ->
         await asked_for(h)
         await broken(h)
         h.demo.api.access.grants.clear()
-        steady.now += REMEMBERED_SECONDS
+        steady.seconds += REMEMBERED_SECONDS
         await h.work()
         assert "PlanVoided" in await h.kinds()
         assert not [call for call in h.demo.api.writes if not call.dry_run]

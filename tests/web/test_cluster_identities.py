@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import pytest
+from hand_clock import HandSteady
 
 from receiver.clients import cluster
 from receiver.demo.kubernetes import ApiServer, Fault, RealClock, User
@@ -17,23 +17,13 @@ from receiver.web.cluster_identities import MOST_REMEMBERED, PATH, REMEMBERED_SE
 CAROL = User("oidc:carol@greenlang.io", ("oidc:sre",), audiences=("stanch",))
 
 
-@dataclass
-class Steady:
-    """A clock that runs when it is told to."""
-
-    now: float = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @asynccontextmanager
-async def asking(steady: Steady | None = None) -> AsyncIterator[tuple[ApiServer, ClusterIdentities]]:
+async def asking(steady: HandSteady | None = None) -> AsyncIterator[tuple[ApiServer, ClusterIdentities]]:
     """An API server that knows us and carol."""
     async with ApiServer(clock=RealClock()) as api:
         api.access.tokens |= {"ours": User("system:serviceaccount:stanch:stanch"), "hers": CAROL}
         door = await cluster.connect(url=api.url, token="ours")
-        yield api, ClusterIdentities(door.wire, audience="stanch", steady=steady or Steady())
+        yield api, ClusterIdentities(door.wire, audience="stanch", steady=steady or HandSteady())
         await door.close()
 
 
@@ -62,15 +52,15 @@ async def test_a_token_for_another_audience_or_for_the_api_server_is_refused() -
 
 
 async def test_the_answer_is_remembered_for_seconds_and_asked_for_again() -> None:
-    steady = Steady()
+    steady = HandSteady()
     async with asking(steady) as (api, identities):
         for _ in range(3):
             await identities.who("hers")
         assert reviews(api) == 1
         del api.access.tokens["hers"]
-        steady.now = REMEMBERED_SECONDS - 0.1
+        steady.seconds = REMEMBERED_SECONDS - 0.1
         assert await identities.who("hers") is not None
-        steady.now = REMEMBERED_SECONDS
+        steady.seconds = REMEMBERED_SECONDS
         assert await identities.who("hers") is None
 
 

@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hand_clock import HandSteady
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -76,18 +77,8 @@ class Issuer:
         return web.json_response({"keys": self.keys}, status=self.status)
 
 
-@dataclass
-class Steady:
-    """A clock that runs when it is told to."""
-
-    now: float = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @asynccontextmanager
-async def provider(**changes: Any) -> AsyncIterator[tuple[Issuer, IdTokens, SteppedClock, Steady]]:
+async def provider(**changes: Any) -> AsyncIterator[tuple[Issuer, IdTokens, SteppedClock, HandSteady]]:
     """The provider, and us as its relying party."""
     issuer = Issuer()
     application = web.Application()
@@ -95,7 +86,7 @@ async def provider(**changes: Any) -> AsyncIterator[tuple[Issuer, IdTokens, Step
     application.router.add_get("/keys", issuer.listing)
     async with TestServer(application) as server, aiohttp.ClientSession() as session:
         issuer.url = str(server.make_url("")).rstrip("/")
-        clock, steady = SteppedClock(), Steady()
+        clock, steady = SteppedClock(), HandSteady()
         about = Provider(issuer.url, "stanch", username_prefix="oidc:", groups_prefix="oidc:", **changes)
         yield issuer, IdTokens(session, about, clock, steady=steady), clock, steady
 
@@ -223,7 +214,7 @@ async def test_new_keys_are_learned_and_unknown_ones_do_not_make_us_ask_each_tim
         for _ in range(5):
             assert await tokens.who(signed(said, THEIRS, kid="three")) is None
         assert issuer.asked == 1
-        steady.now += KEYS_ASKED_AGAIN_SECONDS
+        steady.seconds += KEYS_ASKED_AGAIN_SECONDS
         assert await tokens.who(signed(said, THEIRS, kid="three")) is not None
         assert await tokens.who(signed(said)) is None
         assert issuer.asked == 2
@@ -238,12 +229,12 @@ async def test_a_provider_that_is_away_takes_nobody_in_and_throws_nobody_out_at_
                 await tokens.who(signed(said))
         assert issuer.asked == 1
         issuer.status = 200
-        steady.now += TIMEOUT_SECONDS
+        steady.seconds += TIMEOUT_SECONDS
         assert await tokens.who(signed(said)) is not None
         issuer.status = 503
-        steady.now += KEYS_KEPT_SECONDS
+        steady.seconds += KEYS_KEPT_SECONDS
         assert await tokens.who(signed(said)) is not None
-        steady.now += KEYS_KEPT_SECONDS
+        steady.seconds += KEYS_KEPT_SECONDS
         with pytest.raises(TemporaryError):
             await tokens.who(signed(said))
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from builders import CAROL
+from hand_clock import HandSteady
 from harness import Harness, harness
 from stories import noticed
 
@@ -75,20 +76,10 @@ class Known:
         return self._identity
 
 
-@dataclass
-class Steady:
-    """A clock that runs when it is told to."""
-
-    now: float = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def client_of(h: Harness, who: Identity, steady: Steady | None = None) -> TestClient[Any, Any]:
+def client_of(h: Harness, who: Identity, steady: HandSteady | None = None) -> TestClient[Any, Any]:
     duties = Duties(h.world, h.counters, on_joined=lambda: None, retention=Retention())
     application = build_application(
-        replace(h.world, access=ClusterAccess(h.world.cluster.wire, steady=steady or Steady())),
+        replace(h.world, access=ClusterAccess(h.world.cluster.wire, steady=steady or HandSteady())),
         h.counters,
         SenderCredentials(),
         duties,
@@ -164,14 +155,14 @@ async def test_the_event_stream_ends_with_the_right_to_read(
     monkeypatch.setattr(stream, "POLL_SECONDS", 0.01)
     granted = Grant(subject=ANYBODY.name, verb=Verb.GET, group=GROUP, resource=RESOURCE)
     h.demo.api.access.grants.append(granted)
-    steady = Steady()
+    steady = HandSteady()
     async with client_of(h, ANYBODY, steady) as client, client.get("/api/v1/events") as response:
         assert response.status == 200
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
                 await response.content.read()
         h.demo.api.access.grants.clear()
-        steady.now += REMEMBERED_SECONDS
+        steady.seconds += REMEMBERED_SECONDS
         async with asyncio.timeout(5):
             await response.content.read()
         assert response.content.at_eof()
