@@ -175,7 +175,7 @@ class Databases:
             return Rejected(401, "Unauthorized", (), f"connection {name} does not take {found.operator.user}")
         except PermanentError as error:
             return Rejected(403, "Forbidden", (), str(error))
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except _troubles() as error:
             return Unanswered(f"connection {name}: {_kind(error)}")
         finally:
             if session is not None:
@@ -206,15 +206,13 @@ class Databases:
 
     async def _rows(self, name: str, statement: str, *arguments: Any) -> Sequence[Mapping[str, Any]]:
         """Ask as the monitor role. A session that died while it was not used is replaced once."""
-        import asyncpg
-
         found, kept = self._named(name), self._kept[name]
         async with kept.lock:
             while True:
                 reused = kept.session is not None
                 try:
                     return await self._ask(kept, found, statement, arguments)
-                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                except _troubles() as error:
                     if not (reused and _lost(error)):
                         # Not chained: what the driver says stays here.
                         raise _failure(name, error) from None
@@ -260,10 +258,8 @@ async def _open(found: Connection, role: Role) -> Session:
 
 
 async def _close(session: Session) -> None:
-    import asyncpg
-
     # A statement that still runs is cancelled first; that too may not be waited for for ever.
-    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+    with suppress(*_troubles()):
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
             await session.close()
     if not session.is_closed():
@@ -323,6 +319,19 @@ def version_of(state: str | None, changed: datetime | None, queried: datetime | 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+
+
+def _troubles() -> tuple[type[Exception], ...]:
+    """What the driver raises. `InternalClientError` is how it takes a session that was ended a moment ago."""
+    import asyncpg
+
+    return (
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+        OSError,
+        TimeoutError,
+    )
 
 
 def _lost(error: Exception) -> bool:

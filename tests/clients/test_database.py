@@ -14,8 +14,9 @@ from typing import Any
 
 import asyncpg
 import pytest
+from farewell import relay
 from real_postgres import RealPostgres
-from shop_database import HOSTILE, NAME, Session, ShopDatabase, alive, close, doors, until
+from shop_database import ENDED, HOSTILE, NAME, Session, ShopDatabase, alive, close, doors, until
 
 from receiver.clients.answers import Applied, Rejected, Unanswered
 from receiver.clients.connections import Connection
@@ -276,7 +277,7 @@ async def asked_again(pool: asyncpg.Pool) -> int:
     for _ in range(200):
         try:
             return int(await pool.fetchval("SELECT pg_backend_pid()"))
-        except (asyncpg.InternalClientError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except ENDED:
             await asyncio.sleep(0.02)
     raise AssertionError("the application never came back")
 
@@ -320,6 +321,16 @@ async def test_a_session_of_ours_that_was_ended_is_replaced(shop: ShopDatabase) 
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'stanch_monitor'"
         )
         assert (await door.usage(NAME))["usable"] == 37
+
+
+async def test_a_session_that_was_ended_and_still_looks_open_is_replaced(shop: ShopDatabase) -> None:
+    async with relay(shop.server.port) as relayed:
+        door = Databases({NAME: shop.connection.model_copy(update={"port": relayed.port})})
+        await door.usage(NAME)
+        await relayed.bid_farewell()
+        assert (await door.usage(NAME))["usable"] == 37
+        await relayed.bid_farewell()
+        await door.close()
 
 
 async def test_a_step_that_was_given_up_leaves_the_door_usable(shop: ShopDatabase) -> None:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 import asyncpg
-from shop_database import Session, ShopDatabase, close, quoted, shop_database, until
+from shop_database import ENDED, Session, ShopDatabase, close, quoted, shop_database, until
 
 MEANT, SPARED = ("api/0", "api/1"), "pg_dump"
 # What the policy calls idle or slow; no policy may say less.
@@ -100,7 +100,7 @@ class Clients:
                 await session.execute("SELECT pg_sleep(3600)")
         except asyncpg.QueryCanceledError:
             return Told.CANCELLED
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except ENDED:
             pass
         return Told.ENDED
 

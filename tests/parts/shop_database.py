@@ -22,6 +22,8 @@ NAME = "shop"
 APP = "app"
 T = TypeVar("T")
 Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+# How the driver says that a session is over. The third: ended, and the end of its connection not yet seen.
+ENDED = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ async def alive(session: Session) -> bool:
     """Whether it still answers."""
     try:
         return bool(await session.fetchval("SELECT true"))
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+    except ENDED:
         return False
 
 

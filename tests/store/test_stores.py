@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, func, select, text
+from farewell import relay
+from sqlalchemy import Connection, create_engine, func, make_url, select, text
 
 from receiver.domain.errors import PermanentError, Unavailable
 from receiver.store import intake, migrate, triggers
@@ -92,6 +94,22 @@ async def test_a_second_process_cannot_open_the_same_file(tmp_path: Path) -> Non
         open_sqlite(tmp_path / "one.sqlite3")
     await first.close()
     await open_sqlite(tmp_path / "one.sqlite3").close()
+
+
+async def test_a_session_that_postgresql_ended_is_away_once_and_then_another(
+    fresh_database: Callable[[], str],
+) -> None:
+    url = make_url(fresh_database())
+    async with relay(url.port or 0) as relayed:
+        through = url.set(host="127.0.0.1", port=relayed.port).render_as_string(hide_password=False)
+        await asyncio.to_thread(migrate.upgrade, url.render_as_string(hide_password=False))
+        store = open_postgres(through)
+        assert await store.read(count) == 0
+        await relayed.bid_farewell()
+        with pytest.raises(Unavailable):
+            await store.read(count)
+        assert await store.read(count) == 0
+        await store.close()
 
 
 async def test_a_full_disk_refuses_and_what_was_kept_stays(tmp_path: Path) -> None:
