@@ -192,13 +192,14 @@ class IsolationStays:
 class ReleaseGiven:
     """One of the two people who lift a security lock said yes; ``lead`` is whether a security lead did.
 
-    ``undo`` is whether they want what was isolated to be taken back then.
+    ``undo`` is whether they want what was isolated to be taken back then, ``uid`` is theirs for good.
     """
 
     by: str
     lead: bool
     reason: str
     undo: bool = False
+    uid: str = ""
     event: Literal["ReleaseGiven"] = "ReleaseGiven"
 
 

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from receiver.domain import events as ev
 from receiver.domain.isolation import STANDING, Isolating, IsolationState
 from receiver.domain.occurrences import Ending
+from receiver.domain.persons import person_of
 from receiver.domain.plans import Receipt
 from receiver.domain.security import Said, SecurityRecord
 from receiver.domain.severity import Severity
@@ -162,13 +163,15 @@ class Lockdown:
     considered: bool = False
     # Who said that it may be lifted, each with whether they are a security lead.
     releases: tuple[tuple[str, bool], ...] = ()
+    # The same people as they are told apart, in the same order.
+    released_by: tuple[str, ...] = ()
     # Those of them who want what was isolated to be taken back.
     undo_wanted: tuple[str, ...] = ()
 
     @property
     def may_lift(self) -> bool:
         """Whether two different people said so, one of them a security lead."""
-        return len({name for name, _ in self.releases}) >= 2 and any(lead for _, lead in self.releases)
+        return len(set(self.released_by)) >= 2 and any(lead for _, lead in self.releases)
 
     @property
     def may_undo(self) -> bool:
@@ -614,8 +617,13 @@ def _locked_down(
             if lockdown is None:
                 return incident
             releases = (*lockdown.releases, (event.by, event.lead))
-            undo = (*lockdown.undo_wanted, event.by) if event.undo else lockdown.undo_wanted
-            return replace(incident, lockdown=replace(lockdown, releases=releases, undo_wanted=undo))
+            told = replace(
+                lockdown,
+                releases=releases,
+                released_by=(*lockdown.released_by, person_of(event.by, event.uid)),
+                undo_wanted=(*lockdown.undo_wanted, event.by) if event.undo else lockdown.undo_wanted,
+            )
+            return replace(incident, lockdown=told)
         case ev.SecurityReleased():
             return replace(
                 incident,

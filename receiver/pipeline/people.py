@@ -20,6 +20,7 @@ from receiver.domain import events as ev
 from receiver.domain.errors import AnotherPlan, Conflict, NotAllowed, Unavailable
 from receiver.domain.incidents import IN_FLIGHT, Incident, PlanProgress, PlanState
 from receiver.domain.locks import widest
+from receiver.domain.persons import person_of
 from receiver.domain.plans import Receipt
 from receiver.domain.severity import Severity
 from receiver.pipeline.entitling import Entitled, must, must_approve, must_break_glass, must_have
@@ -491,12 +492,12 @@ async def release(
         _must_act(world, who)
         if lockdown is None:
             raise Conflict(f"incident {incident_id} is no security incident")
-        if who.name in {name for name, _ in lockdown.releases}:
+        if person_of(who.name, who.uid) in lockdown.released_by:
             raise Conflict(f"{who.name} said so already; it takes a second person")
         lead = bool(security_leads(world) & set(who.groups))
         if not lead and lockdown.releases and not any(lead for _, lead in lockdown.releases):
             raise NotAllowed("one of the two must be a security lead")
-        event = ev.ReleaseGiven(who.name, lead, reason[:2000], undo=undo)
+        event = ev.ReleaseGiven(who.name, lead, reason[:2000], undo=undo, uid=who.uid)
         return record(world, tx, held, (event,), actor=who.name, due_at=world.clock.now()).incident
 
     return await world.store.write(body)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from receiver.domain.approved import ApprovedPlan
+from receiver.domain.persons import person_of
 from receiver.domain.plans import ApprovalRule, Plan, Risk
 from receiver.domain.severity import Severity
 
@@ -64,8 +65,8 @@ class Answer:
 
     @property
     def person(self) -> str:
-        """What tells people apart: an account under two names is one person."""
-        return f"uid {self.uid}" if self.uid else self.subject
+        """What tells people apart."""
+        return person_of(self.subject, self.uid)
 
 
 def may_approve(rule: ApprovalRule, identity: Identity, plan: Plan, *, reason: str) -> str | None:

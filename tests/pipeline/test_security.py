@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -220,6 +221,17 @@ async def test_two_different_people_release_it_one_of_them_a_security_lead(store
         await approve(h, "P-2")
         await h.work()
         assert h.demo.real_writes == 1
+
+
+async def test_one_account_under_two_names_releases_once(store: Store) -> None:
+    async with harness(store) as h:
+        await noticed(h)
+        await locked(h)
+        await people.release(h.world, 1, replace(LEAD, uid="u-1"), reason="seen")
+        with pytest.raises(Conflict, match="a second person"):
+            await people.release(h.world, 1, replace(LEAD, name="l.new", uid="u-1"), reason="seen")
+        await h.work()
+        assert (await h.incident()).lockdown is not None
 
 
 async def test_two_who_release_at_once_both_count(store: Store) -> None:

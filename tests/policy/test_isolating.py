@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from hand_clock import NOON
 
-from receiver.domain.incidents import Incident, Lockdown
+from receiver.domain import events as ev
+from receiver.domain.incidents import Incident, Lockdown, apply
 from receiver.domain.isolation import (
     Act,
     Isolating,
@@ -28,7 +29,11 @@ PLAN = IsolationPlan(
 ONE = Isolating(
     "S-1", Act.POD_QUARANTINE, POD, PLAN.digest, IsolationState.APPROVED, NOON, approved_by="lena"
 )
-BOTH: Mapping[str, Any] = {"releases": (("carol", False), ("lena", True)), "undo_wanted": ("carol", "lena")}
+BOTH: Mapping[str, Any] = {
+    "releases": (("carol", False), ("lena", True)),
+    "released_by": ("carol", "lena"),
+    "undo_wanted": ("carol", "lena"),
+}
 
 
 def locked(**changes: Any) -> Lockdown:
@@ -163,13 +168,20 @@ def test_what_was_taken_back_or_never_begun_is_asked_for_anew(known: Isolating, 
 @pytest.mark.parametrize(
     ("releases", "lifts"),
     [
-        ((("carol", False), ("lena", True)), True),
-        ((("lena", True),), False),
-        ((("carol", False), ("dave", False)), False),
-        ((("lena", True), ("lena", True)), False),
+        ((("carol", False, ""), ("lena", True, "")), True),
+        ((("lena", True, ""),), False),
+        ((("carol", False, ""), ("dave", False, "")), False),
+        ((("lena", True, ""), ("lena", True, "")), False),
+        # One account under two names is one person; two accounts are two, whatever they are called.
+        ((("lena", True, "u-1"), ("lena@new.example", True, "u-1")), False),
+        ((("lena", True, "u-1"), ("lena", True, "u-2")), True),
     ],
 )
 def test_two_different_people_lift_it_one_of_them_a_lead(
-    releases: tuple[tuple[str, bool], ...], lifts: bool
+    releases: tuple[tuple[str, bool, str], ...], lifts: bool
 ) -> None:
-    assert locked(releases=releases).may_lift is lifts
+    incident = Incident(1, lockdown=locked())
+    for seq, (by, lead, uid) in enumerate(releases, 1):
+        incident = apply(incident, ev.Recorded(seq, NOON, by, ev.ReleaseGiven(by, lead, "seen", uid=uid)))
+    assert incident.lockdown is not None
+    assert incident.lockdown.may_lift is lifts
