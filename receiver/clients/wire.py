@@ -205,6 +205,10 @@ def readable() -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise TemporaryError("the API server did not answer in time") from error
+    except aiohttp.ClientConnectorCertificateError as error:
+        # OpenSSL's own words about the certificate, which quote nothing of ours.
+        why = getattr(error.certificate_error, "verify_message", "") or type(error).__name__
+        raise TemporaryError(f"the API server's certificate is not taken: {why}") from error
     except (aiohttp.ClientError, OSError) as error:
         raise TemporaryError(f"the API server cannot be reached: {type(error).__name__}") from error
 
