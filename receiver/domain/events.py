@@ -415,9 +415,10 @@ class Planned:
 
 @dataclass(frozen=True)
 class NothingApplies:
-    """No candidate fits; each with its reason."""
+    """No candidate fits; each with its reason. ``blind`` where a source did not answer that was asked."""
 
     reasons: tuple[str, ...]
+    blind: bool = False
     event: Literal["NothingApplies"] = "NothingApplies"
 
 

@@ -200,6 +200,8 @@ class Incident:
     lower_to: Severity | None = None
     nothing_applied_at: datetime | None = None
     nothing_reasons: tuple[str, ...] = ()
+    # Whether a source did not answer then, so that another look is soon worth it.
+    nothing_blind: bool = False
     downgrade_proposed: Severity | None = None
     diagnosed_at: datetime | None = None
     facts_hash: str = ""
@@ -330,7 +332,12 @@ def apply(incident: Incident, recorded: ev.Recorded) -> Incident:
         case ev.HandedOver():
             return replace(incident, handover=event.items)
         case ev.NothingApplies():
-            return replace(incident, nothing_applied_at=at, nothing_reasons=event.reasons)
+            return replace(
+                incident,
+                nothing_applied_at=at,
+                nothing_reasons=event.reasons,
+                nothing_blind=event.blind,
+            )
         case ev.Escalated():
             return replace(incident, escalated=(*incident.escalated, event.reason))
         case ev.MonitoringStarted():

@@ -12,6 +12,14 @@ from receiver.pipeline.counters import Counters
 from receiver.store.timeline import Locked
 
 
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the probes found by their names, and for each that found nothing, why."""
+
+    facts: Mapping[str, Any]
+    missing: Mapping[str, str]
+
+
 @dataclass
 class Claim:
     """The incident as last seen under this token.
@@ -28,7 +36,7 @@ class Claim:
     counters: Counters
     looked: frozenset[type] = frozenset()
     again_at: datetime | None = None
-    facts: Mapping[str, Any] | None = None
+    diagnosis: Diagnosis | None = None
     lost: bool = field(default=False)
 
     @property

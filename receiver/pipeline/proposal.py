@@ -17,8 +17,9 @@ from receiver.domain.errors import PermanentError, TemporaryError
 from receiver.domain.incidents import Incident
 from receiver.domain.plans import Draft, NotApplicable, ObjectRef, Plan, cure_of
 from receiver.domain.pointers import pointed_at
+from receiver.pipeline.claim import Diagnosis
 from receiver.pipeline.facts import Gathered, diff_of, gather, inside_facts
-from receiver.pipeline.measuring import Measured, latest, measure_now
+from receiver.pipeline.measuring import latest, measure_now
 from receiver.pipeline.steps import Result, evidence_of
 from receiver.pipeline.world import World
 from receiver.policy.expressions import Truth, names_in
@@ -47,7 +48,7 @@ class Proposal:
 
 
 async def look_for_cure(
-    world: World, incident: Incident, facts: Mapping[str, Any], tried: frozenset[str]
+    world: World, incident: Incident, diagnosis: Diagnosis, tried: frozenset[str]
 ) -> Proposal | tuple[str, ...]:
     """The best proposal now, or the reason for each candidate why it is none."""
     now = world.clock.now()
@@ -61,11 +62,12 @@ async def look_for_cure(
             continue
         conditions = [candidate.when for candidate in fits.policy.candidates if candidate.when]
         measured = await measure_now(world.prometheus, fits.policy, conditions, now)
-        known = {**latest(measured, now), **facts}
+        known = {**latest(measured, now), **diagnosis.facts}
+        missing = {**diagnosis.missing, **measured.missing}
         for candidate in fits.policy.candidates:
             answer = await _consider(world, incident, fits.policy, candidate, fits.target, known, tried)
             if isinstance(answer, str):
-                answer += _unanswered(candidate, measured)
+                answer += _unanswered(candidate, missing)
             if isinstance(answer, str):
                 rejected.append(f"{candidate.remediation}: {answer}")
                 continue
@@ -79,10 +81,10 @@ async def look_for_cure(
     return tuple(rejected) or ("no policy has a candidate",)
 
 
-def _unanswered(candidate: Candidate, measured: Measured) -> str:
-    """Why a value that its condition needs is missing, where Prometheus itself did not answer."""
+def _unanswered(candidate: Candidate, missing: Mapping[str, str]) -> str:
+    """Why a value that its condition needs is missing: Prometheus or a probe's source did not answer."""
     names = names_in(candidate.when) if candidate.when else frozenset()
-    reasons = dict.fromkeys(measured.missing[name] for name in sorted(names & measured.missing.keys()))
+    reasons = dict.fromkeys(missing[name] for name in sorted(names & missing.keys()))
     return f" ({'; '.join(reasons)})" if reasons else ""
 
 

@@ -20,6 +20,7 @@ from receiver.domain.incidents import Incident
 from receiver.domain.plans import NotApplicable, ObjectRef, Plan, Receipt
 from receiver.domain.remediation import Evidence, Placement
 from receiver.domain.rollouts import first_bad_sample
+from receiver.pipeline.claim import Diagnosis
 from receiver.pipeline.measuring import ONE_STEP, health, latest, measure, measure_now, points_of
 from receiver.pipeline.past import Past
 from receiver.pipeline.world import World
@@ -76,7 +77,7 @@ async def classify_step(world: World, incident: Incident) -> Result:
     return Result(judged, again_at=None if judged else now + RECLASSIFY)
 
 
-async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[str, Any]]:
+async def diagnose_step(world: World, incident: Incident) -> tuple[Result, Diagnosis]:
     """Run the probes of every policy that applies, together; what fails leaves its facts missing.
 
     What a person has to do follows from the answers.
@@ -121,7 +122,7 @@ async def diagnose_step(world: World, incident: Incident) -> tuple[Result, dict[
     diagnosed = ev.Diagnosed(facts=shown, missing=missing, facts_hash="")
     firing = [alert.labels for alert in incident.alerts.values() if alert.firing]
     values = await sign_values(world, found_policies, facts, now)
-    return Result((diagnosed, *_attack(found_policies, values, facts, firing))), facts
+    return Result((diagnosed, *_attack(found_policies, values, facts, firing))), Diagnosis(facts, missing)
 
 
 def _not_cleared(incident: Incident) -> list[Mapping[str, str]]:

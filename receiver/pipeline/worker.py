@@ -57,8 +57,7 @@ BACK_OFF = (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30), t
 STEPS_IN_ONE_CLAIM = 40
 FAILURES_TOLD = 4
 # Reasons that say more about our eyes than about the incident: worth another look soon.
-BLIND = ("G11 ", "cannot be reached", "did not answer", "could not be")
-BLIND_AGAIN = timedelta(seconds=15)
+BLIND = ("G11 ", "cannot be reached", "is not taken", "did not answer", "could not be")
 
 
 class Worker:
@@ -279,7 +278,7 @@ class Worker:
             case steps.Classify():
                 result = await classify_step(world, incident)
             case steps.Diagnose():
-                result, claim.facts = await diagnose_step(world, incident)
+                result, claim.diagnosis = await diagnose_step(world, incident)
             case steps.Propose():
                 return await self._propose(claim, todo)
             case steps.Review():
@@ -320,9 +319,9 @@ class Worker:
 
     async def _propose(self, claim: Claim, todo: steps.Propose) -> Next | None:
         world, incident = self._world, claim.incident
-        if claim.facts is None:
-            _, claim.facts = await diagnose_step(world, incident)
-        found = await look_for_cure(world, incident, claim.facts, todo.tried)
+        if claim.diagnosis is None:
+            _, claim.diagnosis = await diagnose_step(world, incident)
+        found = await look_for_cure(world, incident, claim.diagnosis, todo.tried)
         if isinstance(found, Proposal):
             return await self._advance(claim, (), proposal=found)
         claim.looked |= {steps.Propose}
@@ -330,12 +329,9 @@ class Worker:
         if found == incident.nothing_reasons:
             claim.rest_until(world.clock.now() + steps.LOOK_AGAIN)
             return await self._advance(claim, self._hand_over(incident, found) if blind else ())
-        events: tuple[ev.Event, ...] = (ev.NothingApplies(found),)
-        if blind:
-            # A source that restarts answers again in a moment; if it does not, a person is told.
-            claim.rest_until(world.clock.now() + BLIND_AGAIN)
-            return await self._advance(claim, events)
-        return await self._advance(claim, (*events, *self._hand_over(incident, found)))
+        # Where a source did not answer a person is told if it does not at the next look, which comes soon.
+        told = () if blind else self._hand_over(incident, found)
+        return await self._advance(claim, (ev.NothingApplies(found, blind), *told))
 
     def _hand_over(self, incident: Incident, reasons: tuple[str, ...]) -> tuple[ev.Event, ...]:
         reason = ("no remediation applies: " + "; ".join(reasons))[:2000]
@@ -358,7 +354,7 @@ class Worker:
         self, claim: Claim, events: tuple[ev.Event, ...], *, proposal: Proposal | None = None
     ) -> Next | None:
         """Write what was found to the incident as it is now, and decide what comes next; None: given back."""
-        facts = claim.facts
+        diagnosis = claim.diagnosis
 
         def body(tx: Connection) -> Next | None:
             if any(isinstance(event, ev.TurnedSecurity) for event in events):
@@ -370,8 +366,8 @@ class Worker:
                 # A signal came meanwhile: everything may have to be looked at again.
                 claim.looked = frozenset()
             found = events if proposal is None else planned(tx, self._world, proposal)
-            if any(isinstance(event, ev.Diagnosed) for event in found) and facts is not None:
-                found = _with_facts(tx, found, facts, self._world)
+            if any(isinstance(event, ev.Diagnosed) for event in found) and diagnosis is not None:
+                found = _with_facts(tx, found, diagnosis.facts, self._world)
             return self._decide(tx, claim, held, found)
 
         return await self._world.store.write(body)

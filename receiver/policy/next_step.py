@@ -24,6 +24,8 @@ from receiver.policy.verification import Outcome
 RECLASSIFY = timedelta(seconds=30)
 DOWNGRADE_AFTER = timedelta(minutes=15)
 LOOK_AGAIN = timedelta(minutes=1)
+# A source that restarts answers again in a moment.
+BLIND_AGAIN = timedelta(seconds=15)
 REVIEW = timedelta(seconds=60)
 # A plan that keeps going stale means somebody is working there; stop and say so.
 VOIDS_ALLOWED = 5
@@ -400,9 +402,10 @@ def _without_plan(incident: Incident, looked: frozenset[type], now: datetime) ->
         if reason in incident.escalated:
             return Rest(None, reason)
         return Record((ev.Escalated(reason),))
-    if not _passed(incident.nothing_applied_at, LOOK_AGAIN, now):
+    again = BLIND_AGAIN if incident.nothing_blind else LOOK_AGAIN
+    if not _passed(incident.nothing_applied_at, again, now):
         assert incident.nothing_applied_at is not None
-        return Rest(incident.nothing_applied_at + LOOK_AGAIN, "to look once more for a cure")
+        return Rest(incident.nothing_applied_at + again, "to look once more for a cure")
     return Propose(frozenset(name for name, state in incident.tried if state != PlanState.VOID.value))
 
 

@@ -6,8 +6,10 @@ import pytest
 from builders import alert, notification, policies, policy
 from harness import harness
 
+from receiver.demo.kubernetes import Fault
 from receiver.domain.events import NothingApplies
 from receiver.policy.model import Candidate
+from receiver.policy.next_step import BLIND_AGAIN
 from receiver.store.engine import Store
 
 
@@ -44,3 +46,19 @@ async def test_a_prometheus_that_is_away_is_named_and_asked_again(store: Store) 
         (event,) = [event for event in await h.events() if isinstance(event, NothingApplies)]
         assert "there is no value for err (" in event.reasons[0]
         assert "Escalated" not in await h.kinds()
+
+
+async def test_a_cluster_that_is_away_is_named_and_asked_again(store: Store) -> None:
+    candidate = Candidate("deployment.rollback", "", "rollout.hasEarlier", {"to": "known-good"})
+    async with harness(store, policies=policies(policy(candidates=(candidate,)))) as h:
+        await h.fall_ill()
+        h.demo.api.faults.add(Fault(kind="drop", path="/apis/apps/v1/namespaces/", count=None))
+        await h.deliver(notification(alert(starts_at=h.clock.now())))
+        await h.work()
+        (event,) = [event for event in await h.events() if isinstance(event, NothingApplies)]
+        assert "there is no value for rollout (the API server cannot be reached: " in event.reasons[0]
+        assert "Escalated" not in await h.kinds()
+        h.demo.api.faults.clear()
+        await h.pass_time(BLIND_AGAIN)
+        await h.work()
+        assert (await h.incident()).plan is not None

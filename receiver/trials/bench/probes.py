@@ -57,8 +57,8 @@ async def probes_alone(folder: Path, outside: Outside, apps: list[str]) -> list[
             for incident in incidents:
                 began = time.perf_counter()
                 await classify_step(world, incident)
-                _, facts = await diagnose_step(world, incident)
-                await look_for_cure(world, incident, facts, frozenset())
+                _, diagnosis = await diagnose_step(world, incident)
+                await look_for_cure(world, incident, diagnosis, frozenset())
                 took.append((time.perf_counter() - began) * 1000)
             return took
     finally:
