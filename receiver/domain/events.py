@@ -109,13 +109,19 @@ class IsolationAsked:
 
 @dataclass(frozen=True)
 class IsolationApproved:
-    """A person said yes, or a ``standing`` approval covers it; it is carried out at once."""
+    """A person said yes, or a ``standing`` approval covers it; it is carried out at once.
+
+    ``known_by`` says who vouches for them and ``uid`` is theirs for good: they are asked about before each write.
+    """
 
     isolation_id: str
     digest: str
     by: str
     reason: str = ""
     standing: bool = False
+    groups: tuple[str, ...] = ()
+    known_by: str = ""
+    uid: str = ""
     event: Literal["IsolationApproved"] = "IsolationApproved"
 
 

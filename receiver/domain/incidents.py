@@ -701,6 +701,7 @@ def _isolating(one: Isolating, event: ev.IsolationEvent, at: datetime) -> Isolat
                 state=IsolationState.APPROVED,
                 since=at,
                 approved_by=event.by,
+                approver=(event.groups, event.known_by, event.uid),
                 approved_at=at,
                 standing=event.standing,
             )

@@ -308,6 +308,8 @@ class Isolating:
     # How often it was asked: the security lead first, then the deputy too.
     round: int = 0
     approved_by: str = ""
+    # Their groups, who vouches for them, and what is theirs for good.
+    approver: tuple[tuple[str, ...], str, str] = ((), "", "")
     approved_at: datetime | None = None
     # A standing approval is looked at again before each write.
     standing: bool = False

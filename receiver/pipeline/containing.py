@@ -97,7 +97,15 @@ async def approve_isolation(
             raise Conflict(
                 f"{one.id} is {one.digest[:12]}, not {digest[:12]}; look at it and approve that one"
             )
-        return ev.IsolationApproved(one.id, one.digest, who.name, reason[:2000])
+        return ev.IsolationApproved(
+            one.id,
+            one.digest,
+            who.name,
+            reason[:2000],
+            groups=who.groups,
+            known_by=who.known_by.value,
+            uid=who.uid,
+        )
 
     return await world.store.write(_answering(world, isolation_id, who, answer))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from receiver.domain.errors import NotAllowed
+from receiver.domain.isolation import Isolating
 from receiver.domain.plans import Plan
 from receiver.pipeline.world import World
 from receiver.policy.approval import ACCOUNT, BREAK_GLASS, Answer, Identity, KnownBy
@@ -77,6 +78,15 @@ async def must_break_glass(world: World, who: Identity, plan: Plan) -> Entitled:
     if who.name.startswith(ACCOUNT):
         raise NotAllowed(f"{who.name} is no person; a person breaks the glass")
     return Entitled(str(right), await _not_by_hand(world, who, plan))
+
+
+async def why_not_isolate(world: World, one: Isolating) -> str | None:
+    """Why the yes to it no longer counts, asked right before it is written; None where it does."""
+    groups, known_by, uid = one.approver
+    if known_by == UNKNOWN:
+        return f"who vouched for {one.approved_by} is not known"
+    who = Identity(one.approved_by, groups, KnownBy(known_by), uid)
+    return await why_not_have(world, who, Right(Verb.APPROVE_SECURITY))
 
 
 async def _not_by_hand(world: World, who: Identity, plan: Plan) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ from receiver.domain.isolation import (
 )
 from receiver.domain.plans import NotApplicable
 from receiver.pipeline.claim import Claim
+from receiver.pipeline.entitling import why_not_isolate
 from receiver.pipeline.measuring import ONE_STEP, latest, measure
 from receiver.pipeline.recording import record
 from receiver.pipeline.steps import Result, sign_values
@@ -165,7 +166,11 @@ async def _forward(world: World, claim: Claim, one: Isolating) -> Result:
     if _is_over(plan, world.clock.now()):
         return _failed(one, "its time was over before it was carried out")
     fresh = fresh.asked_for(plan.asked_by, plan.why)
-    if one.standing and (asked := await _standing_no_more(world, one, fresh)) is not None:
+    try:
+        asked = await _no_more(world, one, fresh)
+    except (TemporaryError, PermanentError) as error:
+        return _later(claim, one, str(error))
+    if asked is not None:
         return Result((asked,))
     approved = rules.approved(one, fresh)
     if approved is None:
@@ -173,8 +178,14 @@ async def _forward(world: World, claim: Claim, one: Isolating) -> Result:
     return await _carry_out(world, claim, approved, fresh.steps[one.step], one, current, lifting=False)
 
 
-async def _standing_no_more(world: World, one: Isolating, plan: IsolationPlan) -> ev.IsolationAsked | None:
-    """A standing approval must cover it at this moment, too: it may have ended or been taken back."""
+async def _no_more(world: World, one: Isolating, plan: IsolationPlan) -> ev.IsolationAsked | None:
+    """The question anew where the yes no longer counts: it must at this moment, too.
+
+    A standing approval may have ended or been taken back, and a person may have lost the right.
+    """
+    if not one.standing:
+        why = await why_not_isolate(world, one)
+        return None if why is None else ev.IsolationAsked(one.id, 1, f"the yes no longer holds: {why}")
     answer = rules.first_answer(one.id, plan, await world.standing(), world.clock.now())
     return answer if isinstance(answer, ev.IsolationAsked) else None
 

@@ -20,20 +20,22 @@ from receiver.clients.isolator import MOST_ANNOTATION_BYTES
 from receiver.demo.kubernetes import Fault
 from receiver.demo.kubernetes.resources import NETWORKPOLICIES, PODS
 from receiver.domain import events as ev
-from receiver.domain.errors import Conflict, NotAllowed
+from receiver.domain.errors import Conflict, NotAllowed, TemporaryError
 from receiver.domain.isolation import LABELS_BEFORE, QUARANTINE, TAINT, Act, IsolationState, Wanted
 from receiver.domain.locks import covering
 from receiver.domain.plans import ObjectRef
 from receiver.domain.standing import Standing
 from receiver.pipeline import people
 from receiver.pipeline.containing import approve_isolation, deny_isolation, isolate
-from receiver.policy.approval import Identity
+from receiver.policy.approval import Identity, KnownBy
 from receiver.policy.model import IsolationWish, PolicySet, SecuritySign
+from receiver.policy.rights import Right, Verb
 from receiver.store import switches
 from receiver.store.engine import Store
 from receiver.store.schema import security_locks
 
 LEAD = Identity("lena", ("security-lead",))
+ANN = Identity("oidc:ann", ("security-lead", "system:authenticated"), KnownBy.CLUSTER, "u-1")
 DEPUTY = Identity("dora", ("security-deputy",))
 NAMESPACE, APP = "greenlang", "greenlang-api"
 SERVICE = {
@@ -220,6 +222,40 @@ async def test_a_standing_approval_that_ends_before_the_write_is_asked_for_inste
         await h.pass_time(timedelta(seconds=15))
         assert (await h.incident()).isolations[0].state is IsolationState.ASKED
         assert h.demo.real_writes == 0
+
+
+class Word:
+    """The cluster's word on what people may, as the test sets it."""
+
+    def __init__(self) -> None:
+        self.why: str | None = None
+        self.away = False
+
+    async def why_not(self, who: Identity, right: Right) -> str | None:
+        if self.away:
+            raise TemporaryError("the API server did not answer in time")
+        assert (who, right) == (ANN, Right(Verb.APPROVE_SECURITY))
+        return self.why
+
+
+async def test_a_lead_who_may_no_longer_is_no_lead_when_it_is_written(store: Store) -> None:
+    word = Word()
+    async with mined(store, access=word) as h:
+        await seen(h)
+        await approve_isolation(h.world, "S-1", ANN, digest=None, reason="")
+        word.away = True
+        await h.work()
+        assert (await h.incident()).isolations[0].state is IsolationState.APPROVED
+        word.away, word.why = False, "ann may not approve-security"
+        await h.pass_time(timedelta(seconds=15))
+        assert (await h.incident()).isolations[0].state is IsolationState.ASKED
+        asked = [event for event in await h.events() if isinstance(event, ev.IsolationAsked)][-1]
+        assert asked.why == "the yes no longer holds: ann may not approve-security"
+        assert h.demo.real_writes == 0
+        word.why = None
+        await approve_isolation(h.world, "S-1", ANN, digest=None, reason="")
+        await h.work()
+        assert h.demo.real_writes == 2
 
 
 async def test_after_five_minutes_a_deputy_may_say_yes_and_in_the_end_somebody_is_told(store: Store) -> None:
