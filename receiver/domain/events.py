@@ -111,7 +111,7 @@ class IsolationAsked:
 class IsolationApproved:
     """A person said yes, or a ``standing`` approval covers it; it is carried out at once.
 
-    ``known_by`` says who vouches for them, ``uid`` is theirs for good; they are asked about before each write.
+    ``known_by`` says who vouches for them, ``uid`` is theirs for good; they are asked about at each write.
     """
 
     isolation_id: str
