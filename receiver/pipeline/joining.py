@@ -43,8 +43,8 @@ class Joined:
     alerts: int = 0
     doubtful: bool = False
     incidents: set[int] = field(default_factory=set)
-    # Of those incidents, as they are now, and the bodies of what was read of each.
-    read: list[tuple[Incident, set[bytes]]] = field(default_factory=list)
+    # Those incidents, as they are now, and the bodies that told of each.
+    read: list[tuple[Incident, list[bytes]]] = field(default_factory=list)
 
 
 async def join_waiting(world: World, counters: Counters) -> Joined:
@@ -127,7 +127,7 @@ def _join(world: World, counters: Counters, tx: Connection, batch: list[Waiting]
     known = intake.load_alerts(tx, [identity for identity, _, _ in news])
     changed: dict[str, AlertRow] = {}
     book = Book(world, tx, "intake")
-    bodies: dict[int, set[bytes]] = {}
+    bodies: dict[int, dict[int, bytes]] = {}
     for identity, alert, waiting in news:
         row = known.get(identity)
         if row is None:
@@ -137,9 +137,9 @@ def _join(world: World, counters: Counters, tx: Connection, batch: list[Waiting]
         )
         changed[identity] = row
         if row.incident_id in joined.incidents:
-            bodies.setdefault(row.incident_id, set()).add(waiting.body)
+            bodies.setdefault(row.incident_id, {})[waiting.id] = waiting.body
     book.write()
-    joined.read = [(book.incident(number), some) for number, some in bodies.items()]
+    joined.read = [(book.incident(number), [*some.values()]) for number, some in bodies.items()]
     intake.save_alerts(tx, list(changed.values()))
     intake.done(tx, [waiting.id for waiting in batch], at=world.clock.now())
     return joined

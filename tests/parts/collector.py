@@ -38,6 +38,7 @@ class Collector:
     bodies: list[bytes] = field(default_factory=list)
     spans: list[Arrived] = field(default_factory=list)
     resource: dict[str, str | int] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     answering: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -48,6 +49,7 @@ class Collector:
     async def take(self, request: web.Request) -> web.Response:
         """`POST /v1/traces`."""
         body = await request.read()
+        self.headers = {name.lower(): value for name, value in request.headers.items()}
         self.asked.set()
         await self.answering.wait()
         if self.status == 200:
