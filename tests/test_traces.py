@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -10,6 +11,7 @@ import pytest
 from collector import collector
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.contextvars import get_contextvars
 
 from receiver import traces
 from receiver.domain.errors import PermanentError
@@ -58,6 +60,27 @@ async def test_what_does_not_fit_into_the_queue_is_dropped_at_once_and_counted(
         assert len(found.spans) == 10
 
 
+async def test_once_it_is_closed_nothing_more_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the second batch, once the first one that hung is answered."""
+    monkeypatch.setattr(traces, "BATCH", 5)
+    monkeypatch.setattr(traces, "CLOSE_WITHIN_SECONDS", 0.05)
+    counters = Counters()
+    async with collector(answering=False) as found:
+        tracer = Traces(found.url, share=1.0, counters=counters)
+        for _ in range(10):
+            with tracer.span("keep"):
+                pass
+        await found.asked.wait()
+        await tracer.close()
+        found.answering.set()
+        for _ in range(400):
+            if counters.spans.total() == 10:
+                break
+            await asyncio.sleep(0.01)
+        assert counters.spans == {"sent": 5, "failed": 5, "dropped": 0}
+        assert len(found.spans) == 5
+
+
 async def test_headers_for_the_collector_come_from_the_variables_that_its_specification_names(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -70,6 +93,18 @@ async def test_headers_for_the_collector_come_from_the_variables_that_its_specif
         await tracer.close()
         assert found.headers["x-team"] == "planted"
         assert found.resource["service.name"] == "stanch-of-staging"
+
+
+async def test_lines_of_the_log_name_a_span_that_is_recorded_and_no_other() -> None:
+    for share, named in ((1.0, {"trace_id", "span_id"}), (0.0, set())):
+        async with collector() as found:
+            tracer = Traces(found.url, share=share, counters=Counters())
+            with tracer.span("keep"):
+                bound = get_contextvars()
+            assert get_contextvars() == {}
+            await tracer.close()
+            assert set(bound) == named
+            assert [(one.trace, one.id) for one in found.spans] == [tuple(bound.values())] * bool(named)
 
 
 def test_without_a_collector_everything_said_is_heard_by_nobody() -> None:
