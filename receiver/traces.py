@@ -54,7 +54,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 PATH = "/v1/traces"
-# A storm's worth of a minute; some 1 KiB each.
+# A minute of a storm; some megabytes.
 QUEUE = 4096
 BATCH = 512
 EVERY_MS = 2000

@@ -6,6 +6,7 @@ import asyncio
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from collector import collector
@@ -17,7 +18,8 @@ from receiver import traces
 from receiver.domain.errors import PermanentError
 from receiver.domain.incidents import Incident
 from receiver.pipeline.counters import Counters
-from receiver.pipeline.tracing import NoTraces
+from receiver.pipeline.tracing import Fields, NoTraces
+from receiver.policy.next_step import COUNTED
 from receiver.settings import read_settings
 from receiver.traces import Traces, ids_of
 
@@ -105,6 +107,14 @@ async def test_lines_of_the_log_name_a_span_that_is_recorded_and_no_other() -> N
             await tracer.close()
             assert set(bound) == named
             assert [(one.trace, one.id) for one in found.spans] == [tuple(bound.values())] * bool(named)
+
+
+def test_the_page_about_them_names_every_span_and_every_attribute() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "traces.md").read_text(encoding="utf-8")
+    for name in (*COUNTED - {"failed"}, "receive", "keep", "incident", "join", "write", "tell"):
+        assert f"`{name}`" in page, name
+    for name in Fields.__annotations__:
+        assert f"`{traces._KEYS.get(name, f'stanch.{name}')}`" in page, name
 
 
 def test_without_a_collector_everything_said_is_heard_by_nobody() -> None:

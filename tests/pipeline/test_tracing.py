@@ -16,7 +16,7 @@ from stories import approve, approved, die_sending, noticed
 from structlog.testing import capture_logs
 
 from receiver.demo.kubernetes import Fault
-from receiver.domain.errors import TemporaryError
+from receiver.domain.errors import TemporaryError, Unavailable
 from receiver.domain.isolation import Act
 from receiver.pipeline import people, worker
 from receiver.pipeline.containing import approve_isolation
@@ -108,6 +108,23 @@ async def test_what_cannot_be_told_is_told_so(store: Store) -> None:
         assert tell.parent == found.named("incident")[0].id
 
 
+async def test_a_message_is_sent_although_its_incident_cannot_be_read_for_the_trace(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(body: object) -> None:
+        raise Unavailable("the disk is full")
+
+    async with collector() as found:
+        async with traced(store, found) as h:
+            await noticed(h)
+            monkeypatch.setattr(h.world.store, "read", away)
+            await h.tell()
+            monkeypatch.undo()
+            assert h.told.bodies
+        (tell, *_) = found.named("tell")
+        assert tell.attributes == {"stanch.destination": "told", "stanch.outcome": "sent"}
+
+
 async def test_of_an_isolation_only_the_incidents_number_is_told(store: Store) -> None:
     """From the step on in which the sign was seen: neither what is isolated, nor that anything is."""
     wish = IsolationWish(Act.POD_QUARANTINE, pod="{{ labels.pod }}")
@@ -132,6 +149,8 @@ async def test_of_an_isolation_only_the_incidents_number_is_told(store: Store) -
             assert one.attributes == number, one
             assert one.trace == diagnosed.trace
         assert len(found.named("write")) == 2
+        for word in (b"greenlang", b"miner", b"quarantine", b"lena", b"S-1", told["pod"].encode()):
+            assert word not in b"".join(found.bodies), word
 
 
 async def test_a_step_of_a_security_incident_that_raises_tells_only_that_it_did(
