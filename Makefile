@@ -80,7 +80,7 @@ docs: $(VENV)/.run ## make the README's picture anew from a run of the demo
 	@$(BIN)/python -m receiver.trials.picture
 
 lock: ## write both locks anew (needs uv)
-	$(UV) pip compile pyproject.toml --extra build --universal --no-strip-extras --generate-hashes --no-header --no-annotate -q -o requirements.lock
+	$(UV) pip compile pyproject.toml --extra build --extra traces --universal --no-strip-extras --generate-hashes --no-header --no-annotate -q -o requirements.lock
 	$(UV) pip compile pyproject.toml --all-extras --universal --no-strip-extras --generate-hashes --no-header --no-annotate -q -c requirements.lock -o requirements-dev.lock
 	for part in uv helm tools checkov; do \
 	  if [ $$part = helm ]; then alone=--no-deps; else alone=; fi; \

@@ -6,6 +6,7 @@ Tests and the demo start the same thing in their own process, with doors and a c
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import socket
 import ssl
@@ -44,6 +45,7 @@ from receiver.pipeline.counters import Counters
 from receiver.pipeline.duties import Duties, Retention
 from receiver.pipeline.intake import Intake
 from receiver.pipeline.reloading import Reloading
+from receiver.pipeline.tracing import NoTraces, Tracer
 from receiver.pipeline.worker import Worker
 from receiver.pipeline.world import Destination, Loaded, Place, Timing, World, no_standing
 from receiver.policy.loading import Loaded as LoadedFiles
@@ -159,7 +161,10 @@ async def serving(
         raise PermanentError("\n".join(problems))
     databases = Databases(connections(settings))
     outside = endpoints(settings)
+    counters = Counters()
     async with AsyncExitStack() as stack:
+        # Closed last, as everything else still says what it does.
+        tracer = _tracer(settings, counters, stack)
         stack.push_async_callback(databases.close)
         opening: asyncio.Task[Store] | None = None
         if store is None:
@@ -196,7 +201,6 @@ async def serving(
         stack.push_async_callback(store.close)
         if store.name == "sqlite":
             await store.write(release_dead_leases)
-        counters = Counters()
         door_outside = Endpoints(outside, asking)
         assert settings.prometheus_url is not None
         world = World(
@@ -219,6 +223,7 @@ async def serving(
             isolator=Isolator(isolating.writing),
             standing=_standing(settings),
             access=ClusterAccess(about_people),
+            tracer=tracer,
         )
         worker = Worker(world, counters)
         duties = Duties(
@@ -399,7 +404,30 @@ def missing(
             "or STANCH_TOKEN_AUDIENCE, for those of the cluster, STANCH_OIDC_ISSUER, for those of an "
             "identity provider, or STANCH_PROXY_USER_HEADER, for those whom a proxy logs in"
         )
+    if settings.traces_endpoint is not None and not _has_exporter():
+        problems.append(
+            "STANCH_TRACES_ENDPOINT: what sends traces is not installed: pip install 'stanch[traces]'"
+        )
     return problems
+
+
+def _has_exporter() -> bool:
+    """Whether the extra ``traces`` is installed; nothing of it is imported by asking but empty packages."""
+    try:
+        return importlib.util.find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _tracer(settings: Settings, counters: Counters, stack: AsyncExitStack) -> Tracer:
+    if settings.traces_endpoint is None:
+        return NoTraces()
+    # Its libraries weigh a dozen megabytes, and are there only where the extra is installed.
+    from receiver.traces import Traces
+
+    traces = Traces(settings.traces_endpoint, share=settings.traces_share, counters=counters)
+    stack.push_async_callback(traces.close)
+    return traces
 
 
 def _knows_others(settings: Settings) -> bool:

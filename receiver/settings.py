@@ -194,6 +194,14 @@ class Settings(BaseSettings):
         "https://events.pagerduty.com/v2/enqueue", description="Address of PagerDuty's Events API v2."
     )
     base_url: str | None = Field(None, description="Address of this service as people reach it, for links.")
+    traces_endpoint: str | None = Field(
+        None,
+        description="Base address of an OpenTelemetry collector that takes OTLP over HTTP, such as"
+        " http://collector:4318; needs stanch[traces]. Default: no traces.",
+    )
+    traces_share: float = Field(
+        1.0, ge=0, le=1, description="The part of traces that is recorded, from 0 to 1."
+    )
     log_level: str = Field("info", description="debug, info, warning or error.")
     log_format: str = Field("auto", description="json, console, or auto: console on a terminal, else json.")
     shutdown_within: timedelta = Field(
@@ -247,6 +255,17 @@ class Settings(BaseSettings):
     def _url(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
+        return value
+
+    @field_validator("traces_endpoint")
+    @classmethod
+    def _collector(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if re.fullmatch(r"https?://[^/?#\s]+(/[^?#\s]*)?", value) is None:
+            raise ValueError("must be http:// or https:// and a host, for example http://collector:4318")
+        if value.rstrip("/").endswith("/v1/traces"):
+            raise ValueError("must be the base address, without /v1/traces")
         return value
 
     @model_validator(mode="after")

@@ -92,6 +92,7 @@ _ON_ONE_STORE = {
         "test_severity",
         "test_sizes",
         "test_telling",
+        "test_tracing",
     },
     "probes": None,
     "remediations": None,

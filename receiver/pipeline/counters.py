@@ -24,3 +24,4 @@ class Counters:
     fenced: int = 0
     reconciled: Counter[str] = field(default_factory=Counter)
     policy_reloads: Counter[str] = field(default_factory=Counter)
+    spans: Counter[str] = field(default_factory=Counter)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from receiver.clients.answers import Answer, Applied
+from receiver.clients.answers import Answer, Applied, Rejected, Unanswered
 from receiver.clients.cluster import differing, resource_of
 from receiver.domain.plans import (
     FENCE,
@@ -22,6 +22,7 @@ from receiver.domain.plans import (
     Step,
     WarmUpStep,
 )
+from receiver.pipeline.tracing import Span, Verb
 from receiver.pipeline.world import World
 from receiver.policy.recovery import is_gone
 
@@ -68,6 +69,13 @@ async def try_out(world: World, step: Step, current: Mapping[str, Any]) -> Answe
 
 async def send(world: World, step: Step, current: Mapping[str, Any], *, intent: str) -> Answer:
     """The one write. Kubernetes objects carry the intent's name from then on."""
+    with world.tracer.span("write") as span:
+        answer = await _send(world, step, current, intent)
+        _say(span, _verb(step), answer)
+    return answer
+
+
+async def _send(world: World, step: Step, current: Mapping[str, Any], intent: str) -> Answer:
     match step:
         case PatchStep():
             return await world.cluster.patch(step, current=current, marker={MARKER: intent}, dry_run=False)
@@ -84,7 +92,36 @@ async def send(world: World, step: Step, current: Mapping[str, Any], *, intent: 
 async def fence(world: World, step: PatchStep, current: Mapping[str, Any], *, intent: str) -> Answer:
     """Move the version of the object ourselves, so that nothing sent under an earlier one can land."""
     bare = PatchStep(step.target, (), step.generation)
-    return await world.cluster.patch(bare, current=current, marker={FENCE: intent}, dry_run=False)
+    with world.tracer.span("write") as span:
+        answer = await world.cluster.patch(bare, current=current, marker={FENCE: intent}, dry_run=False)
+        _say(span, "fence", answer)
+    return answer
+
+
+def _verb(step: Step) -> Verb:
+    match step:
+        case PatchStep():
+            return "patch"
+        case EvictStep():
+            return "evict"
+        case BackendStep():
+            return step.signal
+        case WarmUpStep():
+            return "warm-up"
+        case _:
+            assert_never(step)
+
+
+def _say(span: Span, verb: Verb, answer: Answer) -> None:
+    match answer:
+        case Applied():
+            span.set(verb=verb, outcome="applied")
+        case Rejected(status=status):
+            span.set(verb=verb, outcome="rejected", http_status=status)
+        case Unanswered():
+            span.set(verb=verb, outcome="unanswered")
+        case _:
+            assert_never(answer)
 
 
 async def rights(world: World, step: Step) -> dict[str, bool | None]:

@@ -264,7 +264,8 @@ async def _carry_out(
     )
     # The metrics do not tell that there is an attack.
     claim.counters.writes["other"] += 1
-    answer = await world.isolator.carry_out(step, current, intent=intent)
+    with world.tracer.span("write"):
+        answer = await world.isolator.carry_out(step, current, intent=intent)
     return await asyncio.shield(_note(claim, approved.plan, step, one, answer, lifting=lifting))
 
 

@@ -6,9 +6,11 @@ occurrences becomes an event. So copies, retries and stale snapshots change noth
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 import structlog
 from sqlalchemy import Connection
@@ -41,10 +43,13 @@ class Joined:
     alerts: int = 0
     doubtful: bool = False
     incidents: set[int] = field(default_factory=set)
+    # Those incidents, as they are now, and the bodies that told of each.
+    read: list[tuple[Incident, list[bytes]]] = field(default_factory=list)
 
 
 async def join_waiting(world: World, counters: Counters) -> Joined:
     """Read and join one batch of deliveries; the same again later where the store is away."""
+    began = time.time_ns()
     try:
         joined = await world.store.write(lambda tx: _join_batch(world, counters, tx))
     except Unavailable:
@@ -52,7 +57,15 @@ async def join_waiting(world: World, counters: Counters) -> Joined:
     except Exception:
         log.exception("a batch of deliveries could not be joined; one by one", event_code="join_failed")
         joined = await _join_singly(world, counters)
+    for incident, bodies in joined.read:
+        # Said afterwards: a transaction may be tried again, and which incidents it is about it finds out.
+        with world.tracer.of_incident("join", partial(_same, incident), bodies=bodies, began_ns=began):
+            pass
     return joined
+
+
+def _same(incident: Incident) -> Incident:
+    return incident
 
 
 async def _join_singly(world: World, counters: Counters) -> Joined:
@@ -73,6 +86,7 @@ async def _join_singly(world: World, counters: Counters) -> Joined:
         total.deliveries += joined.deliveries
         total.incidents |= joined.incidents
         total.doubtful |= joined.doubtful
+        total.read += joined.read
     return total
 
 
@@ -113,6 +127,7 @@ def _join(world: World, counters: Counters, tx: Connection, batch: list[Waiting]
     known = intake.load_alerts(tx, [identity for identity, _, _ in news])
     changed: dict[str, AlertRow] = {}
     book = Book(world, tx, "intake")
+    bodies: dict[int, dict[int, bytes]] = {}
     for identity, alert, waiting in news:
         row = known.get(identity)
         if row is None:
@@ -121,7 +136,10 @@ def _join(world: World, counters: Counters, tx: Connection, batch: list[Waiting]
             world, tx, row, alert, at=waiting.received_at, incidents=joined.incidents, book=book
         )
         changed[identity] = row
+        if row.incident_id in joined.incidents:
+            bodies.setdefault(row.incident_id, {})[waiting.id] = waiting.body
     book.write()
+    joined.read = [(book.incident(number), [*some.values()]) for number, some in bodies.items()]
     intake.save_alerts(tx, list(changed.values()))
     intake.done(tx, [waiting.id for waiting in batch], at=world.clock.now())
     return joined
@@ -305,7 +323,9 @@ class Book:
         now = self._world.clock.now()
         for number, events in self._events.items():
             held = self._held[number]
-            record(self._world, self._tx, held, events, actor=self._actor, due_at=now)
+            held = record(self._world, self._tx, held, events, actor=self._actor, due_at=now)
+            # As it is stored: when something happened is the moment that it is written.
+            self._held[number], self._becoming[number] = held, held.incident
 
 
 def _attach(world: World, row: AlertRow, fired: ev.AlertFired, book: Book) -> int:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import structlog
 from sqlalchemy import Connection
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
-from receiver.domain.errors import PermanentError, TemporaryError
+from receiver.domain.errors import PermanentError, StanchError, TemporaryError
+from receiver.domain.incidents import Incident
 from receiver.pipeline.counters import Counters
+from receiver.pipeline.tracing import Outcome
 from receiver.pipeline.world import Destination, World
-from receiver.store import outbox
+from receiver.store import outbox, timeline
 from receiver.store.outbox import Letter
 
 log = structlog.get_logger(__name__)
@@ -32,13 +34,35 @@ async def deliver(world: World, counters: Counters) -> int:
         lambda tx: outbox.take(tx, owner=world.owner, now=world.clock.now(), lease=LEASE, limit=AT_ONCE)
     )
     places = {destination.name: destination for destination in world.destinations}
+    about = await _incidents(world, letters) if world.tracer.on else {}
     await asyncio.gather(
-        *(_send(world, counters, letter, places.get(letter.destination)) for letter in letters)
+        *(
+            _tell(world, counters, letter, places.get(letter.destination), about.get(letter.incident_id))
+            for letter in letters
+        )
     )
     return len(letters)
 
 
-async def _send(world: World, counters: Counters, letter: Letter, place: Destination | None) -> None:
+async def _incidents(world: World, letters: Sequence[Letter]) -> dict[int | None, Incident]:
+    """Those that these letters are about; none where they cannot be read, which must not hold up a letter."""
+    numbers = {letter.incident_id for letter in letters if letter.incident_id is not None}
+    try:
+        return await world.store.read(lambda tx: {number: timeline.load(tx, number) for number in numbers})
+    except StanchError:
+        return {}
+
+
+async def _tell(
+    world: World, counters: Counters, letter: Letter, place: Destination | None, incident: Incident | None
+) -> None:
+    tracer = world.tracer
+    with tracer.span("tell") if incident is None else tracer.of_incident("tell", lambda: incident) as span:
+        span.set(destination=letter.destination)
+        span.set(outcome=await _send(world, counters, letter, place))
+
+
+async def _send(world: World, counters: Counters, letter: Letter, place: Destination | None) -> Outcome:
     if place is None:
         return await _failed(world, counters, letter, "this destination is no longer configured", retry=False)
     try:
@@ -57,14 +81,16 @@ async def _send(world: World, counters: Counters, letter: Letter, place: Destina
         return await _failed(world, counters, letter, str(error), retry=False)
     counters.messages[f"{letter.destination}:sent"] += 1
     await world.store.write(lambda tx: outbox.sent(tx, letter, at=world.clock.now()))
-    return None
+    return "sent"
 
 
-async def _failed(world: World, counters: Counters, letter: Letter, error: str, *, retry: bool) -> None:
-    counters.messages[f"{letter.destination}:{'retried' if retry else 'dead'}"] += 1
+async def _failed(world: World, counters: Counters, letter: Letter, error: str, *, retry: bool) -> Outcome:
+    outcome: Outcome = "retried" if retry else "dead"
+    counters.messages[f"{letter.destination}:{outcome}"] += 1
     say = log.warning if retry else log.error
     say("a message was not delivered", event_code="message_failed", destination=letter.destination, why=error)
     await world.store.write(_noting(world, letter, error, retry=retry))
+    return outcome
 
 
 def _noting(world: World, letter: Letter, error: str, *, retry: bool) -> Callable[[Connection], None]:

@@ -216,6 +216,9 @@ class Worker:
         # The task's own context: nothing of it is left for another incident.
         bind_fields(claim.incident, None)
         try:
+            if claim.token == 1:
+                # Whoever claims it first begins its trace; how it came to be opened is no matter.
+                self._world.tracer.opened(claim.incident)
             await self._carry_on(claim)
         except Fenced:
             log.info("the lease passed on", event_code="fenced", incident=number)
@@ -260,7 +263,8 @@ class Worker:
                 return
             claim.began = self._world.steady()
             self._counters.steps[counted_as(todo)] += 1
-            todo = await self._take(claim, todo)
+            with self._world.tracer.of_incident(counted_as(todo), lambda: claim.incident):
+                todo = await self._take(claim, todo)
         await self._world.store.write(self._leaving(claim))
 
     def _leaving(self, claim: Claim) -> Callable[[Connection], None]:

@@ -20,6 +20,7 @@ from receiver.domain.plans import Spec
 from receiver.domain.remediation import Remediation
 from receiver.domain.standing import Standing
 from receiver.evidence.capture import Evidence
+from receiver.pipeline.tracing import NoTraces, Tracer
 from receiver.policy.approval import Identity
 from receiver.policy.model import PolicySet
 from receiver.policy.rights import Right
@@ -134,5 +135,6 @@ class World:
     standing: Callable[[], Awaitable[Standing | str]] = no_standing
     # What people of the cluster may do; those of the token file go by their groups alone.
     access: Access = field(default_factory=NoAccess)
+    tracer: Tracer = field(default_factory=NoTraces)
     # Runs forward only: the age of facts is measured by it, never by a clock that may be set.
     steady: Callable[[], float] = time.monotonic

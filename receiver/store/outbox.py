@@ -31,6 +31,7 @@ class Letter:
     destination: str
     body: Mapping[str, Any]
     attempts: int
+    incident_id: int | None = None
 
 
 def post(
@@ -89,7 +90,14 @@ def take(tx: Connection, *, owner: str, now: datetime, lease: timedelta, limit: 
             )
         )
     return [
-        Letter(row.id, row.key, row.destination, _BODY.validate_json(row.body), row.attempts + 1)
+        Letter(
+            row.id,
+            row.key,
+            row.destination,
+            _BODY.validate_json(row.body),
+            row.attempts + 1,
+            row.incident_id,
+        )
         for row in rows
     ]
 

@@ -158,6 +158,12 @@ MEASURES: tuple[Measure, ...] = (
         lambda one: one.policy_reloads,
         Label("outcome", frozenset({"taken", "refused"})),
     ),
+    _counts(
+        "stanch_spans",
+        "Spans of traces, by what became of them; none without a collector.",
+        lambda one: one.spans,
+        Label("outcome", frozenset({"sent", "failed", "dropped"})),
+    ),
     Measure(
         "stanch_bytes_in_flight",
         Kind.GAUGE,

@@ -21,7 +21,10 @@ CHUNK = 64 * 1024
 
 
 async def receive(request: web.Request) -> web.Response:
-    """Take one notification."""
+    """Take one notification.
+
+    What comes without credentials is in no trace: a stranger must neither fill the collector nor name one.
+    """
     counters = request.app[COUNTERS]
     if not request.app[SENDERS].accept(request.headers.get("Authorization")):
         counters.unauthenticated += 1
@@ -33,8 +36,16 @@ async def receive(request: web.Request) -> web.Response:
             status=401,
             headers={"WWW-Authenticate": 'Bearer realm="stanch", Basic realm="stanch"'},
         )
+    with request.app[WORLD].tracer.receiving(request.headers.get("traceparent")) as span:
+        response = await _take(request)
+        span.set(http_status=response.status)
+        return response
+
+
+async def _take(request: web.Request) -> web.Response:
     if request.app[HEALTH].draining:
         return _unavailable("the service is stopping")
+    counters, world = request.app[COUNTERS], request.app[WORLD]
     intake, most = request.app[INTAKE], request.app[LIMITS].max_body_bytes
     reserved = 0
     body = bytearray()
@@ -51,7 +62,11 @@ async def receive(request: web.Request) -> web.Response:
             if len(body) > reserved:
                 intake.reserve(len(body) - reserved)
                 reserved = len(body)
-        await intake.keep(bytes(body), source=request.app[WORLD].place.source)
+        whole = bytes(body)
+        # Before it is kept: a moment after that it may be joined already.
+        world.tracer.arrived(whole)
+        with world.tracer.span("keep"):
+            await intake.keep(whole, source=world.place.source)
     except Unavailable as error:
         counters.deliveries_refused += 1
         log.warning("a delivery was refused", event_code="refused", why=str(error))

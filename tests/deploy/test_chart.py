@@ -259,6 +259,23 @@ def test_nothing_gets_in_or_out_but_what_is_named() -> None:
     assert 5432 in {port["port"] for rule in postgresql["spec"]["egress"] for port in rule["ports"]}
 
 
+def test_a_collector_of_traces_is_reached_where_one_is_named() -> None:
+    def ways(documents: list[Any]) -> list[Any]:
+        (policy,) = of_kind(documents, "NetworkPolicy")
+        return [
+            rule["to"]
+            for rule in policy["spec"]["egress"]
+            if {"protocol": "TCP", "port": 4318} in rule["ports"]
+        ]
+
+    assert ways(rendered("default")) == []
+    assert "STANCH_TRACES_ENDPOINT" not in environment_of(rendered("default"))
+    collector = {"podSelector": {"matchLabels": {"app": "otel-collector"}}}
+    assert ways(rendered("everything")) == [[collector]]
+    named = environment_of(rendered("everything"))["STANCH_TRACES_ENDPOINT"]
+    assert named == "http://otel-collector.monitoring:4318"
+
+
 def test_policies_are_texts_and_stay_so() -> None:
     (found,) = [
         one
@@ -284,6 +301,7 @@ def test_policies_are_texts_and_stay_so() -> None:
         (["--set", "security.standingSecret=one"], "default", "/security/keysConfigMap"),
         (["--set", "settings.STORE=postgresql://u:p@db/n"], "default", "STORE"),
         (["--set", "settings.RETENTION=7"], "default", "/settings/RETENTION"),
+        (["--set", "traces.endpoint=collector:4318"], "default", "/traces/endpoint"),
         (["--set", "image.repository="], "default", "/image/repository"),
         (["--set", "image.tag=latest"], "default", "/image/tag"),
         (["--set", "runAs.user=0"], "default", "/runAs/user"),

@@ -94,6 +94,11 @@ def test_everything_that_is_installed_is_locked() -> None:
     assert not any(PREFIX in words for name, words in instructions() if name == "ENV")
 
 
+def test_it_has_what_sends_traces() -> None:
+    """So that the chart's value alone switches them on."""
+    assert "\nopentelemetry-exporter-otlp-proto-http==" in (ROOT / "requirements.lock").read_text("utf-8")
+
+
 def built(folder: Path) -> tuple[Path, str]:
     """The folder that becomes the image's, by the Dockerfile's own commands, and a hash of what is in it.
 

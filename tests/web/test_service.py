@@ -19,6 +19,7 @@ import pytest
 from builders import alert, labels, notification
 from exposed import exposed
 from real_service import API_TOKEN, LEAD_TOKEN, OTHER_TOKEN, SENDER_TOKEN, write_credentials
+from running_service import Running, running_service
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
@@ -27,10 +28,9 @@ from receiver.app import Service, serving
 from receiver.clients import cluster
 from receiver.demo.clock import WorldClock
 from receiver.demo.scenario import scenario
-from receiver.demo.world import CLUSTER, DemoWorld, demo_world
+from receiver.demo.world import demo_world
 from receiver.domain.errors import PermanentError, Unavailable
 from receiver.domain.journal import read_line
-from receiver.pipeline.world import Timing
 from receiver.settings import Settings
 from receiver.web.api import named_fields
 from receiver.web.routes import document
@@ -38,74 +38,16 @@ from receiver.web.routes import document
 USERS = "alertmanager:open sesame"
 
 
-class Running:
-    """The service in the demo world, and a client."""
-
-    def __init__(
-        self, service: Service, world: DemoWorld, session: aiohttp.ClientSession, folder: Path
-    ) -> None:
-        self.service = service
-        self.world = world
-        self.session = session
-        self.folder = folder
-
-    async def post(self, body: bytes, **headers: str) -> aiohttp.ClientResponse:
-        """Deliver with these headers."""
-        response = await self.session.post(f"{self.service.url}/api/v1/alerts", data=body, headers=headers)
-        await response.read()
-        return response
-
-    async def send(self, body: bytes) -> int:
-        """Deliver as Alertmanager does."""
-        return (await self.post(body, Authorization=f"Bearer {SENDER_TOKEN}")).status
-
-    async def get(self, path: str, *, token: str | None = API_TOKEN) -> tuple[int, Any]:
-        """Read from the API."""
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        async with self.session.get(f"{self.service.url}{path}", headers=headers) as response:
-            return response.status, await response.json()
-
-    async def call(self, path: str, body: Any, *, token: str = API_TOKEN) -> tuple[int, Any]:
-        """Act through the API."""
-        headers = {"Authorization": f"Bearer {token}"}
-        async with self.session.post(
-            f"{self.service.url}/api/v1/{path}", json=body, headers=headers
-        ) as response:
-            return response.status, await response.json()
-
-    async def until(self, path: str, wanted: Any) -> Any:
-        """Read until the answer is as wanted."""
-        for _ in range(400):
-            status, found = await self.get(path)
-            if status == 200 and wanted(found):
-                return found
-            await asyncio.sleep(0.05)
-        raise AssertionError(f"{path} never became so: {found}")
-
-
 @pytest.fixture
 async def running(tmp_path: Path) -> AsyncIterator[Running]:
     """A healthy demo world with the service in it; its clock runs fast."""
-    clock = WorldClock(speed=120)
-    write_credentials(tmp_path)
     (tmp_path / "webhook-users").write_text(f"{USERS}\n", encoding="utf-8")
-    async with demo_world(scenario("inc-001"), clock) as world, aiohttp.ClientSession() as session:
-        settings = Settings(
-            listen="127.0.0.1:0",
-            store=f"sqlite:///{tmp_path / 'stanch.sqlite3'}",
-            prometheus_url=world.prometheus.url,
-            cluster=CLUSTER,
-            webhook_token_file=tmp_path / "webhook-tokens",
-            webhook_users_file=tmp_path / "webhook-users",
-            api_tokens_file=tmp_path / "api-tokens.yaml",
-            evidence_dir=tmp_path / "evidence",
-            max_body_bytes=200_000,
-        )
-        door = await cluster.connect(url=world.api.url)
-        timing = Timing(poll=timedelta(milliseconds=50))
-        async with serving(settings, clock=clock, door=door, timing=timing) as service:
-            yield Running(service, world, session, tmp_path)
-        await door.close()
+    settings: dict[str, Any] = {
+        "webhook_users_file": tmp_path / "webhook-users",
+        "evidence_dir": tmp_path / "evidence",
+    }
+    async with running_service(tmp_path, max_body_bytes=200_000, **settings) as found:
+        yield found
 
 
 def a_body(**changes: str) -> bytes:

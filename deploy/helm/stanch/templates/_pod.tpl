@@ -83,6 +83,9 @@ configMap:
 {{- if $v.evidence.enabled }}
 - {name: STANCH_EVIDENCE_DIR, value: /var/lib/stanch-evidence}
 {{- end }}
+{{- with $v.traces.endpoint }}
+- {name: STANCH_TRACES_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
 {{- range (include "stanch.files" . | fromJson).items }}
 - {name: STANCH_{{ .env }}, value: {{ printf "/etc/stanch/%s%s" .name (ternary (printf "/%s" .key) "" (hasKey . "key")) | quote }}}
 {{- end }}
