@@ -218,4 +218,10 @@ MEASURES: tuple[Measure, ...] = (
         "When the whole stored chain was last walked and all of it fitted; not there before the first time.",
         "audit_verified",
     ),
+    _figures(
+        "stanch_watchdog_last_received_timestamp_seconds",
+        "When the Watchdog (`STANCH_WATCHDOG`) was last delivered, while it fires; not there before.",
+        "watchdog",
+        Label("source", about="the name that `STANCH_SOURCE` gives"),
+    ),
 )

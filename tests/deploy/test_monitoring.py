@@ -56,6 +56,7 @@ def there_are() -> set[str]:
         "outbox_waiting": 1,
         "outbox_dead": 0,
         "events_unsealed": 0,
+        "watchdog": {"alertmanager": 1.0},
         "audit_broken": 0.0,
         "audit_verified": 1.0,
         "deliveries_waiting": 0,
