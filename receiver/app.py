@@ -473,6 +473,7 @@ def _place(settings: Settings) -> Place:
         cluster_label=settings.cluster_label,
         source=settings.source,
         receiver=settings.alertmanager_receiver,
+        watchdog=settings.watchdog,
         base_url=(settings.base_url or f"http://{settings.listen}").rstrip("/"),
     )
 

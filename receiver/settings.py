@@ -102,6 +102,11 @@ class Settings(BaseSettings):
     source: str = Field(
         "alertmanager", description="Name of the alerts' source; highly available peers share one name."
     )
+    watchdog: str = Field(
+        "Watchdog",
+        min_length=1,
+        description="Name of the alert that always fires: never an incident; a metric tells when it came.",
+    )
     webhook_token_file: Path | None = Field(
         None, description="Bearer tokens that may post alerts, one a line; read again when it changes."
     )

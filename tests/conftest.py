@@ -72,6 +72,7 @@ _ON_ONE_STORE = {
     "pipeline": {
         "test_acting_once",
         "test_approvals",
+        "test_auditing",
         "test_blocking",
         "test_duties",
         "test_identities",

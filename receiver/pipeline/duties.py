@@ -1,4 +1,5 @@
-"""What goes on beside the incidents: joining, telling, sealing, pruning, reconciling, following the policies.
+"""What goes on beside the incidents: joining, telling, sealing, pruning, reconciling, following the policies,
+walking the audit chain.
 
 Each duty is a loop of its own that a failure makes wait, not end.
 """
@@ -9,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -24,7 +26,7 @@ from receiver.pipeline.reconciliation import RECONCILE, reconcile
 from receiver.pipeline.recording import tell
 from receiver.pipeline.telling import deliver
 from receiver.pipeline.world import World
-from receiver.store import audit, duties, intake
+from receiver.store import audit, audit_rounds, duties, intake
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +34,11 @@ State = dict[str, Any]
 
 PRUNE = "prune"
 ANCHOR = "anchor"
+AUDIT = audit_rounds.DUTY
+# Fifty million events a day at least; a round takes a few hundredths of a core while it goes.
+AUDIT_EVERY = timedelta(seconds=30)
+AUDIT_STEPS = 80
+AUDIT_WITHIN = timedelta(seconds=20)
 EXPIRE = "expire"
 EXPIRE_EVERY = timedelta(minutes=1)
 LEASE = timedelta(seconds=60)
@@ -59,6 +66,9 @@ class Duties:
         self._retention = retention
         self._kept = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        # Out of reach of whoever writes to the store.
+        self._audited = audit.START
+        self._complained: int | None = None
 
     def kept(self) -> None:
         """A delivery was committed: read it now rather than at the next poll."""
@@ -73,6 +83,7 @@ class Duties:
             ("sealing", self.seal, timing.seal),
             ("pruning", self.prune, timing.poll * 10),
             ("anchoring", self.anchor, timing.poll * 5),
+            ("auditing", self.audit, timing.poll * 5),
             ("reconciling", self.reconcile, timing.poll),
             ("expiring", self.expire, timing.poll * 5),
         ]
@@ -141,6 +152,14 @@ class Duties:
         await self._chore(ANCHOR, self._world.timing.anchor, self._say_head)
         return False
 
+    async def audit(self) -> bool:
+        """Look whether what was sealed is as it was, a bounded part at a time.
+
+        A chain that does not fit stops nothing but is told: an attacker must not be able to stop what heals.
+        """
+        await self._chore(AUDIT, AUDIT_EVERY, self._audit_some)
+        return False
+
     async def prune(self) -> bool:
         """Drop what is old and done with, bodies, messages and facts, in small transactions."""
         await self._chore(PRUNE, self._world.timing.prune, self._prune_all)
@@ -200,6 +219,30 @@ class Duties:
         message = anchor(head.seal, head.hash)
         await world.store.write(lambda tx: tell(world, tx, message, key=key))
         return {"told": told}
+
+    async def _audit_some(self, state: State) -> State:
+        world = self._world
+        known = audit_rounds.read_round(state).also(self._audited)
+        until = world.steady() + AUDIT_WITHIN.total_seconds()
+        for _ in range(AUDIT_STEPS):
+            began = world.steady()
+            now = world.clock.now()
+            limit = 0 if known.rests(now) else audit_rounds.STEP
+            sight = await world.store.read(partial(audit_rounds.look, known=known, limit=limit))
+            known = audit_rounds.went_on(known, sight, now=now, limit=limit)
+            if not limit or began > until:
+                break
+            # Joining and carrying out go first.
+            await asyncio.sleep(2 * (world.steady() - began))
+        self._audited = known.newest
+        if known.broken is not None and known.broken != self._complained:
+            log.error(
+                "what was sealed into the audit chain does not fit any more",
+                event_code="audit_broken",
+                row=known.broken,
+            )
+        self._complained = known.broken
+        return audit_rounds.round_state(known)
 
     async def _prune_all(self, state: State) -> State:
         store, limits = self._world.store, self._retention

@@ -251,7 +251,8 @@ def follow(
     With a book the caller writes it, once for all that it tells.
     """
     after = row.open
-    if after == before or row.labels.get("alertname") in world.loaded.policies.heartbeats:
+    never_incidents = world.loaded.policies.heartbeats | {world.place.watchdog}
+    if after == before or row.labels.get("alertname") in never_incidents:
         return
     pages = book or Book(world, tx, actor)
     if after is not None:

@@ -79,6 +79,8 @@ class Place:
     cluster_label: str = "cluster"
     source: str = "alertmanager"
     receiver: str | None = None
+    # The alert that always fires: that it comes proves the way from Prometheus' rules to us.
+    watchdog: str = "Watchdog"
     base_url: str = "http://127.0.0.1:8080"
 
 

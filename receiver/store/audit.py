@@ -41,6 +41,9 @@ class Head:
     hash: str
 
 
+START = Head(0, GENESIS)
+
+
 @dataclass(frozen=True)
 class Broken:
     """The first thing that is wrong with a chain."""
@@ -73,7 +76,13 @@ def head(tx: Connection) -> Head:
         .order_by(incident_events.c.seal.desc())
         .limit(1)
     ).first()
-    return Head(0, GENESIS) if row is None else Head(row.seal, row.hash)
+    return START if row is None else Head(row.seal, row.hash)
+
+
+def hash_at(tx: Connection, seal: int) -> str | None:
+    """The hash of the row at this place of the chain; None where there is no such row."""
+    found = tx.execute(select(incident_events.c.hash).where(incident_events.c.seal == seal)).scalar()
+    return None if found is None else str(found)
 
 
 def unsealed(tx: Connection) -> int:
@@ -117,23 +126,37 @@ def export(tx: Connection, *, after: int = 0, limit: int = 1000) -> list[dict[st
     return [{name: row._mapping[name] for name in names} for row in rows]
 
 
-def verify(rows: Iterable[Mapping[str, Any]], *, anchor: Head | None = None) -> Head | Broken:
-    """Walk an export from the chain's start; the head where everything fits.
+def misfit(prev: str, number: int, row: Mapping[str, Any]) -> str | None:
+    """Why a row does not belong at this place of the chain, after the row of the hash ``prev``; or None."""
+    if row["seal"] != number:
+        return f"expected row {number} of the chain, found {row['seal']}"
+    if row["prev"] != prev:
+        return "it does not follow the row before it"
+    body = row["body"]
+    try:
+        if row["hash"] != chained(prev, number, row):
+            return "its content was changed after it was sealed"
+        if body is not None and hashlib.sha256(body.encode()).hexdigest() != row["body_hash"]:
+            return "its event was changed after it was sealed"
+    except (AttributeError, OverflowError, TypeError, ValueError):
+        # No text where one was written, or no number: nothing that could have been hashed.
+        return "it is no row of a chain"
+    return None
+
+
+def verify(
+    rows: Iterable[Mapping[str, Any]], *, since: Head = START, anchor: Head | None = None
+) -> Head | Broken:
+    """Walk an export from the chain's start, or on from a row; the head where everything fits.
 
     With an anchor the chain must hold that very row, so that a removed tail or a chain written anew shows.
     """
-    prev, number = GENESIS, 0
+    prev, number = since.hash, since.seal
     anchored = anchor is None or anchor.seal == 0
     for row in rows:
         number += 1
-        if row["seal"] != number:
-            return Broken(number, f"expected row {number} of the chain, found {row['seal']}")
-        if row["prev"] != prev:
-            return Broken(number, "it does not follow the row before it")
-        if row["hash"] != chained(prev, number, row):
-            return Broken(number, "its content was changed after it was sealed")
-        if row["body"] is not None and hashlib.sha256(row["body"].encode()).hexdigest() != row["body_hash"]:
-            return Broken(number, "its event was changed after it was sealed")
+        if (reason := misfit(prev, number, row)) is not None:
+            return Broken(number, reason)
         prev = row["hash"]
         if anchor is not None and anchor.seal == number:
             if anchor.hash != prev:

@@ -57,6 +57,13 @@ def finish(tx: Connection, name: str, *, owner: str, next_due_at: datetime, stat
     )
 
 
+def left_by(tx: Connection, name: str) -> dict[str, Any]:
+    """What the duty's last round left; nothing before the first."""
+    text = tx.execute(select(duties.c.state).where(duties.c.name == name)).scalar()
+    state: dict[str, Any] = {} if text is None else json.loads(text)
+    return state
+
+
 def make_due(tx: Connection, name: str) -> None:
     """Do it as soon as possible."""
     tx.execute(update(duties).where(duties.c.name == name).values(next_due_at=0))

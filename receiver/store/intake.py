@@ -250,6 +250,22 @@ def counts(tx: Connection) -> Mapping[str, int]:
     }
 
 
+def last_received(tx: Connection, name: str, *, source: str) -> datetime | None:
+    """When an alert of this name was last told by the source, of those that fire; None without one.
+
+    One that was only ever found by asking does not count: it says nothing of the way of deliveries.
+    """
+    told = select(alerts.c.labels, alerts.c.last_seen).where(
+        alerts.c.firing,
+        alerts.c.source == source,
+        alerts.c.seen > 0,
+        # As the text is written; one store's LIKE takes small letters for large ones.
+        alerts.c.labels.contains(canonical({"alertname": name})[1:-1], autoescape=True),
+    )
+    found = [row.last_seen for row in tx.execute(told) if json.loads(row.labels)["alertname"] == name]
+    return moment(max(found)) if found else None
+
+
 def prune_deliveries(tx: Connection, *, before: datetime, limit: int) -> int:
     """Drop read deliveries older than that, a bounded number at a time."""
     doomed = select(deliveries.c.id).where(_old(before)).order_by(deliveries.c.id).limit(limit)

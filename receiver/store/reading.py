@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import JSON, Connection, cast, func, select, type_coerce
 
 from receiver.domain.incidents import Incident, read_snapshot
-from receiver.store import audit, effects, intake, outbox, statistics
+from receiver.store import audit, audit_rounds, effects, intake, outbox, statistics
 from receiver.store.schema import incident_events, incidents
 from receiver.store.timeline import seconds
 
@@ -92,6 +92,7 @@ def figures(tx: Connection) -> Mapping[str, Any]:
         "events_unsealed": audit.unsealed(tx),
         "outbox_waiting": waiting,
         "outbox_dead": dead,
+        **audit_rounds.figures(tx),
         **intake.counts(tx),
     }
 

@@ -138,7 +138,10 @@ async def explain(
                 loaded=Loaded(_with(policies, shadowed)),
                 destinations=[],
                 place=Place(
-                    cluster=settings.cluster, cluster_label=settings.cluster_label, source=settings.source
+                    cluster=settings.cluster,
+                    cluster_label=settings.cluster_label,
+                    source=settings.source,
+                    watchdog=settings.watchdog,
                 ),
                 databases=databases,
                 endpoints=outside,

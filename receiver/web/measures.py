@@ -214,4 +214,20 @@ MEASURES: tuple[Measure, ...] = (
     _figure("stanch_store_outbox_waiting", "Messages not yet delivered.", "outbox_waiting"),
     _figure("stanch_store_outbox_dead", "Messages given up.", "outbox_dead"),
     _figure("stanch_store_events_unsealed", "Events that are not yet in the audit chain.", "events_unsealed"),
+    _figure(
+        "stanch_audit_broken",
+        "1 while something sealed into the stored audit chain does not fit; the log has the row's number.",
+        "audit_broken",
+    ),
+    _figure(
+        "stanch_audit_verified_timestamp_seconds",
+        "When the whole stored chain was last walked and all of it fitted; not there before the first time.",
+        "audit_verified",
+    ),
+    _figures(
+        "stanch_watchdog_last_received_timestamp_seconds",
+        "When the Watchdog (`STANCH_WATCHDOG`) was last delivered, while it fires; not there before.",
+        "watchdog",
+        Label("source", about="the name that `STANCH_SOURCE` gives"),
+    ),
 )

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from sqlalchemy import Connection
 
 from receiver.domain.errors import Unavailable
 from receiver.pipeline.counters import Counters
-from receiver.store import reading
-from receiver.store.timeline import count_open
+from receiver.pipeline.world import Place
+from receiver.store import intake, reading
+from receiver.store.timeline import count_open, seconds
 from receiver.web.keys import COUNTERS, HEALTH, INTAKE, WORLD
 from receiver.web.measures import MEASURES, Kind, Told
 
@@ -37,7 +39,7 @@ async def readyz(request: web.Request) -> web.Response:
 async def metrics(request: web.Request) -> web.Response:
     """Counters of this process and figures of the store."""
     try:
-        figures: Mapping[str, Any] = await request.app[WORLD].store.read(reading.figures)
+        figures: Mapping[str, Any] = await request.app[WORLD].store.read(_figures(request.app[WORLD].place))
     except Unavailable:
         figures = {}
     registry = CollectorRegistry()
@@ -48,6 +50,15 @@ async def metrics(request: web.Request) -> web.Response:
     return web.Response(
         body=generate_latest(registry), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     )
+
+
+def _figures(place: Place) -> Callable[[Connection], Mapping[str, Any]]:
+    def body(tx: Connection) -> Mapping[str, Any]:
+        told = intake.last_received(tx, place.watchdog, source=place.source)
+        watchdog = {} if told is None else {place.source: seconds(told)}
+        return {**reading.figures(tx), "watchdog": watchdog}
+
+    return body
 
 
 class OurMetrics(Collector):

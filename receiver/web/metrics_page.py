@@ -17,10 +17,10 @@ HEAD = """# Metrics
 
 Made by `python -m receiver.web.metrics_page deploy/helm/stanch/files/alerts.yaml`, from the table that
 `/metrics` is read from. Counters are those of one process since its start: add them up over the replicas.
-What begins with `stanch_store_`, `stanch_incidents_open`, `stanch_plans`, `stanch_plans_current` and
-`stanch_intents` is read from the store: every replica says the same, and none of them is there while the
-store is away. Whoever reaches `/metrics` reads it without credentials; nothing in it tells what an incident
-is about.
+What begins with `stanch_store_`, `stanch_audit_`, `stanch_incidents_open`, `stanch_plans`,
+`stanch_plans_current`, `stanch_intents` and `stanch_watchdog_` is read from the store: every replica says
+the same, and none of them is there while the store is away. Whoever reaches `/metrics` reads it without
+credentials; nothing in it tells what an incident is about.
 """
 PROCESS = """## The process
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 
 import pytest
 from builders import NO_END, alert, labels, notification
+from builders import policies as usual_policies
 from harness import Harness, harness
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,6 +22,7 @@ from receiver.domain.alerts import read_notification
 from receiver.domain.incidents import replay
 from receiver.domain.occurrences import Occurrence, occurrences
 from receiver.pipeline import joining
+from receiver.pipeline.worker import Worker
 from receiver.store import intake, migrate, timeline
 from receiver.store.engine import Delivery, Store
 from receiver.store.schema import dead_letters, deliveries
@@ -176,6 +179,44 @@ async def test_a_heartbeat_is_never_an_incident(store: Store) -> None:
         await h.deliver(notification(alert(starts_at=h.clock.now(), with_labels={"alertname": "Watchdog"})))
         assert await h.incidents() == []
         assert len(await rows(h)) == 1
+
+
+async def last_received(h: Harness, name: str) -> datetime | None:
+    source = h.world.place.source
+    return await h.world.store.read(lambda tx: intake.last_received(tx, name, source=source))
+
+
+@pytest.mark.parametrize("name", ["Watchdog", 'Im_"alive%"', "DeadMansSwitch"])
+async def test_the_watchdog_that_is_named_is_never_an_incident_and_when_it_came_is_known(
+    store: Store, name: str
+) -> None:
+    async with harness(store, policies=replace(usual_policies(), heartbeats=frozenset())) as h:
+        named = replace(h.world, place=replace(h.world.place, watchdog=name))
+        h = replace(h, world=named, worker=Worker(named, h.counters))
+        began = h.clock.now()
+        bodies = [alert(starts_at=began, with_labels={"alertname": one}) for one in (name, name.lower())]
+        assert await last_received(h, name) is None
+        await h.deliver(notification(bodies[0]))
+        await h.work()
+        assert await h.incidents() == []
+        await h.clock.advance(timedelta(minutes=5))
+        await h.deliver(notification(bodies[0]))
+        assert await last_received(h, name) == h.clock.now()
+        # Neither another alert nor the same one of another source is it.
+        await h.clock.advance(timedelta(minutes=5))
+        await h.deliver(notification(bodies[1]))
+        await h.deliver(notification(bodies[0]), source="elsewhere")
+        assert await last_received(h, name) == began + timedelta(minutes=5)
+
+
+async def test_a_watchdog_that_ended_is_not_told(store: Store) -> None:
+    async with harness(store) as h:
+        now, named = h.clock.now(), {"alertname": "Watchdog"}
+        await h.deliver(notification(alert(starts_at=now, with_labels=named)))
+        assert await last_received(h, "Watchdog") == now
+        ended = alert(status="resolved", starts_at=now, ends_at=now + timedelta(minutes=1), with_labels=named)
+        await h.deliver(notification(ended))
+        assert await last_received(h, "Watchdog") is None
 
 
 async def test_a_body_that_raises_three_times_is_buried_and_its_neighbours_are_joined(

@@ -796,3 +796,20 @@ async def test_a_source_that_says_nothing_is_counted_and_one_that_answers_is_not
         await s.rounds(2)
         assert (s.h.counters.reconciled["rounds"], s.h.counters.reconciled["silent"]) == (3, 2)
         assert s.h.counters.reconciled["rules_silent"] == 2
+
+
+async def test_a_watchdog_that_was_only_found_by_asking_did_not_arrive(store: Store) -> None:
+    async with story(store) as s:
+
+        async def last_received() -> datetime | None:
+            return await store.read(lambda tx: intake.last_received(tx, "Watchdog", source="alertmanager"))
+
+        since = await s.fires(ago=timedelta(minutes=5), delivered=False, alertname="Watchdog")
+        await s.rounds(2)
+        assert await s.alerts() == ["firing"]
+        assert await last_received() is None
+        assert await s.count() == (0, 0, 0)
+        await s.deliver(since, with_labels=labels(alertname="Watchdog"))
+        arrived = s.now()
+        await s.rounds(4)
+        assert await last_received() == arrived

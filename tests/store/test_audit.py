@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from builders import alert, notification
+from chains import chain
 from harness import harness
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,30 +17,6 @@ from sqlalchemy.exc import DBAPIError
 from receiver.store import audit
 from receiver.store.audit import GENESIS, Broken, Head, chained, verify
 from receiver.store.engine import Store
-
-Row = dict[str, Any]
-
-
-def chain(length: int) -> list[Row]:
-    """A chain as an export holds it."""
-    rows: list[Row] = []
-    prev = GENESIS
-    for number in range(1, length + 1):
-        body = json.dumps({"event": "Noted", "text": f"n{number}"})
-        row: Row = {
-            "seal": number,
-            "prev": prev,
-            "incident_id": 1 + number % 3,
-            "seq": number,
-            "at": 1000.0 + number,
-            "actor": "carol",
-            "kind": "Noted",
-            "body": body,
-            "body_hash": hashlib.sha256(body.encode()).hexdigest(),
-        }
-        prev = row["hash"] = chained(prev, number, row)
-        rows.append(row)
-    return rows
 
 
 def test_an_untouched_chain_gives_its_head() -> None:

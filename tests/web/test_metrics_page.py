@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from builders import alert, notification
 from harness import Harness, harness
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,6 +16,7 @@ from stories import rolled_back
 from receiver.app import build_watching
 from receiver.domain.errors import TemporaryError
 from receiver.pipeline.counters import Counters
+from receiver.pipeline.duties import Duties, Retention
 from receiver.pipeline.intake import Intake
 from receiver.pipeline.reconciliation import reconcile
 from receiver.store.engine import Store
@@ -52,7 +54,8 @@ def test_rules_that_are_none_are_refused() -> None:
 @pytest.mark.parametrize("measure", MEASURES, ids=lambda one: one.stem)
 def test_what_is_read_from_the_store_is_not_there_while_it_is_away(measure: Measure) -> None:
     away = measure.read(Told(Counters(), {}, 0, refused=False))
-    stored = measure.name.startswith(("stanch_store_", "stanch_incidents_", "stanch_plans", "stanch_intents"))
+    read = ("store_", "audit_", "incidents_", "plans", "intents", "watchdog_")
+    stored = measure.name.startswith(tuple(f"stanch_{one}" for one in read))
     assert (away is None) is stored
 
 
@@ -73,7 +76,9 @@ async def test_every_metric_that_is_told_is_on_the_page_and_every_one_of_the_pag
 ) -> None:
     async with harness(store, alertmanager=True) as h:
         await rolled_back(h)
+        await h.deliver(notification(alert(starts_at=h.clock.now(), with_labels={"alertname": "Watchdog"})))
         await reconcile(h.world, h.counters, {})
+        await Duties(h.world, h.counters, on_joined=lambda: None, retention=Retention()).audit()
         h.told.failing = TemporaryError("nobody answers")
         await h.tell()
         found = await exposed(h)

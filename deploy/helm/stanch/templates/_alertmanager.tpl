@@ -4,13 +4,13 @@ route:
   routes:
     # First in the tree. What Stanch says of itself is for people.
     - receiver: {{ .Values.alertmanager.receiver | quote }}
-      matchers: ['alertname="Watchdog"']
+      matchers: ['alertname="{{ .Values.alertmanager.watchdog }}"']
       continue: true
       group_by: [alertname]
       group_interval: 1m
       repeat_interval: 5m
     - receiver: {{ .Values.alertmanager.receiver | quote }}
-      matchers: ['alertname!~"Watchdog|Stanch.*"']
+      matchers: ['alertname!~"{{ .Values.alertmanager.watchdog }}|Stanch.*"']
       continue: true
       group_by: [alertname, namespace, app]
       group_wait: 10s

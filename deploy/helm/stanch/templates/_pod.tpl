@@ -54,6 +54,7 @@ configMap:
   value: {{ required "prometheus.url: name the Prometheus that severity and verification ask" $v.prometheus.url | quote }}
 - {name: STANCH_ALERTMANAGER_RECEIVER, value: {{ $v.alertmanager.receiver | quote }}}
 - {name: STANCH_SOURCE, value: {{ $v.alertmanager.source | quote }}}
+- {name: STANCH_WATCHDOG, value: {{ $v.alertmanager.watchdog | quote }}}
 {{- with $v.alertmanager.urls }}
 - {name: STANCH_ALERTMANAGER_URLS, value: {{ join "," . | quote }}}
 {{- end }}
