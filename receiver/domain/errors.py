@@ -31,6 +31,15 @@ class Unavailable(StanchError):
     """The store cannot take it now; nothing was kept, so the sender must try again (503)."""
 
 
+NOT_OURS = (
+    "{} cannot be read by this release: a newer one wrote it, or it is damaged; this replica leaves it alone"
+)
+
+
+class NewerWords(StanchError, ValueError):
+    """What is stored is in none of this release's words: it is left to the newer one that wrote it (503)."""
+
+
 class Conflict(StanchError):
     """What was asked does not fit the present state; the message says what to do instead (409)."""
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 
 from receiver.domain.cutting import excerpt
+from receiver.domain.errors import NOT_OURS, NewerWords
 from receiver.domain.isolation import Act
 from receiver.domain.occurrences import Ending
 from receiver.domain.plans import ObjectRef, Receipt
@@ -908,9 +909,12 @@ def event_text(event: Event) -> str:
 def read_event(text: str) -> Event:
     """Read what `event_text` wrote, in this release or an earlier one.
 
-    Raises ValueError where the text is none of our events.
+    Raises NewerWords where the text is none of our events.
     """
-    return _READER.validate_json(text)
+    try:
+        return _READER.validate_json(text)
+    except ValidationError:
+        raise NewerWords(NOT_OURS.format("a timeline")) from None
 
 
 def excerpt_text(event: Event, whole: str) -> str:

@@ -12,9 +12,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, assert_never
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from receiver.domain import events as ev
+from receiver.domain.errors import NOT_OURS, NewerWords
 from receiver.domain.isolation import STANDING, Isolating, IsolationState
 from receiver.domain.occurrences import Ending
 from receiver.domain.persons import person_of
@@ -758,8 +759,12 @@ def snapshot_text(incident: Incident) -> str:
 
 
 def read_snapshot(text: str) -> Incident:
-    """Read what `snapshot_text` wrote."""
-    return _SNAPSHOT.validate_json(text)
+    """Read what `snapshot_text` wrote, in this release or an earlier one. Raises NewerWords."""
+    try:
+        return _SNAPSHOT.validate_json(text)
+    except ValidationError:
+        # Without the validator's words, which quote what is stored.
+        raise NewerWords(NOT_OURS.format("an incident")) from None
 
 
 def as_json(incident: Incident) -> dict[str, Any]:

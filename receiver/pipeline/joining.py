@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from receiver.domain import events as ev
 from receiver.domain.alerts import Alert, Notification, Unreadable, identity_of, read_notification
-from receiver.domain.errors import Unavailable
+from receiver.domain.errors import NewerWords, Unavailable
 from receiver.domain.incidents import Incident, apply
 from receiver.domain.occurrences import Facts, Occurrence, is_doubtful, with_alert
 from receiver.pipeline.counters import Counters
@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 BATCH = 200
 TRIES = 3
+# For a replica of the newer release to read it; after that, somebody went back for good.
+NEWER_WAITS = timedelta(minutes=10)
 
 
 @dataclass
@@ -46,6 +48,13 @@ class Joined:
     # Those incidents, as they are now, and the bodies that told of each.
     read: list[tuple[Incident, list[bytes]]] = field(default_factory=list)
 
+    def add(self, other: Joined) -> None:
+        """What another did, too."""
+        self.deliveries += other.deliveries
+        self.incidents |= other.incidents
+        self.doubtful |= other.doubtful
+        self.read += other.read
+
 
 async def join_waiting(world: World, counters: Counters) -> Joined:
     """Read and join one batch of deliveries; the same again later where the store is away."""
@@ -54,6 +63,8 @@ async def join_waiting(world: World, counters: Counters) -> Joined:
         joined = await world.store.write(lambda tx: _join_batch(world, counters, tx))
     except Unavailable:
         raise
+    except NewerWords:
+        joined = await _join_singly(world, counters)
     except Exception:
         log.exception("a batch of deliveries could not be joined; one by one", event_code="join_failed")
         joined = await _join_singly(world, counters)
@@ -70,7 +81,7 @@ def _same(incident: Incident) -> Incident:
 
 async def _join_singly(world: World, counters: Counters) -> Joined:
     """One delivery a transaction, so that the one that raises harms no other; three times and it is kept
-    as a dead letter.
+    as a dead letter. One about an incident that a newer release wrote waits for a replica of that release.
     """
     total = Joined()
     for waiting in await world.store.read(lambda tx: intake.waiting(tx, limit=BATCH, lock=False)):
@@ -78,15 +89,19 @@ async def _join_singly(world: World, counters: Counters) -> Joined:
             joined = await world.store.write(_single(world, counters, waiting))
         except Unavailable:
             raise
+        except NewerWords as error:
+            if not waiting.fail_count:
+                log.warning(
+                    "a delivery waits", event_code="delivery_waits", delivery=waiting.id, why=str(error)
+                )
+            over = world.clock.now() - waiting.received_at > NEWER_WAITS
+            tries = 1 if over else waiting.fail_count + 2
+            counters.dead_letters += await world.store.write(_failing(world, waiting, error, tries=tries))
         except Exception as error:
             log.exception("a delivery could not be joined", event_code="join_failed", delivery=waiting.id)
-            if await world.store.write(_failing(world, waiting, error)):
-                counters.dead_letters += 1
-            continue
-        total.deliveries += joined.deliveries
-        total.incidents |= joined.incidents
-        total.doubtful |= joined.doubtful
-        total.read += joined.read
+            counters.dead_letters += await world.store.write(_failing(world, waiting, error, tries=TRIES))
+        else:
+            total.add(joined)
     return total
 
 
@@ -94,14 +109,14 @@ def _single(world: World, counters: Counters, waiting: Waiting) -> Callable[[Con
     return lambda tx: _join(world, counters, tx, [waiting])
 
 
-def _failing(world: World, waiting: Waiting, error: Exception) -> Callable[[Connection], bool]:
+def _failing(world: World, waiting: Waiting, error: Exception, *, tries: int) -> Callable[[Connection], bool]:
     """Note that it failed; whether it is a dead letter now."""
 
     def body(tx: Connection) -> bool:
-        if waiting.fail_count + 1 < TRIES:
+        if waiting.fail_count + 1 < tries:
             intake.failed(tx, waiting.id)
             return False
-        reason = f"reading it failed {TRIES} times: {type(error).__name__}"
+        reason = f"reading it failed {waiting.fail_count + 1} times: {type(error).__name__}"
         intake.bury(
             tx, received_at=waiting.received_at, source=waiting.source, reason=reason, body=waiting.body
         )

@@ -10,11 +10,15 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, update
 
+from receiver.domain.errors import NewerWords
 from receiver.store.engine import lease_now
 from receiver.store.schema import incidents
 from receiver.store.timeline import Locked, lock, locked_from, seconds
+
+log = structlog.get_logger(__name__)
 
 UNREADABLE_WAITS = timedelta(minutes=5)
 
@@ -70,7 +74,8 @@ def _readable(tx: Connection, row: Row[Any], now: datetime) -> Locked | None:
     """The row, or None for one that cannot be read: it waits, and does not hold up its neighbours."""
     try:
         return locked_from(row)
-    except ValueError:
+    except NewerWords as error:
+        log.warning("an incident waits", event_code="incident_unreadable", incident=row.id, why=str(error))
         tx.execute(
             update(incidents)
             .where(incidents.c.id == row.id)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import JSON, Connection, cast, func, select, type_coerce
 
+from receiver.domain.errors import NewerWords
 from receiver.domain.incidents import Incident, read_snapshot
 from receiver.store import audit, audit_rounds, effects, intake, outbox, statistics
 from receiver.store.schema import incident_events, incidents
@@ -37,17 +39,26 @@ def list_incidents(
     severity: str | None = None,
     opened_since: datetime | None = None,
 ) -> list[Incident]:
-    """The newest first."""
-    statement = select(incidents.c.snapshot).order_by(incidents.c.id.desc()).limit(limit)
-    if before is not None:
-        statement = statement.where(incidents.c.id < before)
+    """The newest first; those in words of a newer release are left out."""
+    statement = select(incidents.c.id, incidents.c.snapshot).order_by(incidents.c.id.desc())
     if only_open:
         statement = statement.where(incidents.c.resolved_at.is_(None))
     if severity is not None:
         statement = statement.where(incidents.c.severity == severity)
     if opened_since is not None:
         statement = statement.where(incidents.c.opened_at >= seconds(opened_since))
-    return [read_snapshot(row.snapshot) for row in tx.execute(statement)]
+    found: list[Incident] = []
+    while len(found) < limit:
+        wanted = limit - len(found)
+        page = statement if before is None else statement.where(incidents.c.id < before)
+        rows = tx.execute(page.limit(wanted)).all()
+        for row in rows:
+            with suppress(NewerWords):
+                found.append(read_snapshot(row.snapshot))
+            before = row.id
+        if len(rows) < wanted:
+            break
+    return found
 
 
 def newest_event(tx: Connection) -> int:

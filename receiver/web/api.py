@@ -16,7 +16,15 @@ from aiohttp import web
 from pydantic import Field, ValidationError
 from structlog.contextvars import bound_contextvars
 
-from receiver.domain.errors import Conflict, NotAllowed, NotFound, PermanentError, TemporaryError, Unavailable
+from receiver.domain.errors import (
+    Conflict,
+    NewerWords,
+    NotAllowed,
+    NotFound,
+    PermanentError,
+    TemporaryError,
+    Unavailable,
+)
 from receiver.domain.severity import Severity
 from receiver.pipeline import people
 from receiver.pipeline.entitling import must
@@ -40,6 +48,7 @@ _STATUS: dict[type[Exception], int] = {
     NotAllowed: 403,
     Conflict: 409,
     Unavailable: 503,
+    NewerWords: 503,
     TemporaryError: 503,
     PermanentError: 502,
 }

@@ -20,6 +20,7 @@ from builders import alert, labels, notification
 from exposed import exposed
 from real_service import API_TOKEN, LEAD_TOKEN, OTHER_TOKEN, SENDER_TOKEN, write_credentials
 from running_service import Running, running_service
+from sqlalchemy import update
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
@@ -32,6 +33,7 @@ from receiver.demo.world import demo_world
 from receiver.domain.errors import PermanentError, Unavailable
 from receiver.domain.journal import read_line
 from receiver.settings import Settings
+from receiver.store.schema import incidents
 from receiver.web.api import named_fields
 from receiver.web.routes import document
 
@@ -169,6 +171,18 @@ async def test_health_metrics_and_the_api_document_are_open(running: Running) ->
         text = await response.text()
     for name in ("stanch_deliveries_kept_total", "stanch_unauthenticated_total", "stanch_dead_letters_total"):
         assert name in text
+
+
+async def test_an_incident_that_a_newer_release_wrote_is_said_to_be_one(running: Running) -> None:
+    for number in range(3):
+        assert await running.send(a_body(app=f"app-{number}")) == 200
+        await running.until("/api/v1/incidents", lambda found: len(found["items"]) > number)  # noqa: B023
+    newer = update(incidents).where(incidents.c.id == 2).values(snapshot='{"id":2,"status":"sleeping"}')
+    await running.service.world.store.write(lambda tx: tx.execute(newer) and None)
+    status, answer = await running.get("/api/v1/incidents/2")
+    assert (status, "a newer one wrote it" in answer["error"]) == (503, True)
+    _, first = await running.get("/api/v1/incidents?limit=2")
+    assert [item["id"] for item in first["items"]] == [3, 1]
 
 
 async def test_lists_are_paged_by_a_cursor(running: Running) -> None:
