@@ -66,7 +66,6 @@ def approve(
     _show(found, plan, output)
     if not no_prompt:
         _must_be_asked("approve")
-    if not no_prompt:
         if reason is None and _wants_reason(found):
             reason = screen.ask("Reason: ") or None
         if not screen.confirmed(f"Approve {plan}?"):

@@ -95,11 +95,11 @@ async def _join_singly(world: World, counters: Counters) -> Joined:
                     "a delivery waits", event_code="delivery_waits", delivery=waiting.id, why=str(error)
                 )
             over = world.clock.now() - waiting.received_at > NEWER_WAITS
-            tries = 1 if over else waiting.fail_count + 2
-            counters.dead_letters += await world.store.write(_failing(world, waiting, error, tries=tries))
+            counters.dead_letters += await world.store.write(_failing(world, waiting, error, last=over))
         except Exception as error:
             log.exception("a delivery could not be joined", event_code="join_failed", delivery=waiting.id)
-            counters.dead_letters += await world.store.write(_failing(world, waiting, error, tries=TRIES))
+            last = waiting.fail_count + 1 >= TRIES
+            counters.dead_letters += await world.store.write(_failing(world, waiting, error, last=last))
         else:
             total.add(joined)
     return total
@@ -109,11 +109,11 @@ def _single(world: World, counters: Counters, waiting: Waiting) -> Callable[[Con
     return lambda tx: _join(world, counters, tx, [waiting])
 
 
-def _failing(world: World, waiting: Waiting, error: Exception, *, tries: int) -> Callable[[Connection], bool]:
-    """Note that it failed; whether it is a dead letter now."""
+def _failing(world: World, waiting: Waiting, error: Exception, *, last: bool) -> Callable[[Connection], bool]:
+    """Note that it failed; a dead letter where that was its ``last`` try, which is what it answers."""
 
     def body(tx: Connection) -> bool:
-        if waiting.fail_count + 1 < tries:
+        if not last:
             intake.failed(tx, waiting.id)
             return False
         reason = f"reading it failed {waiting.fail_count + 1} times: {type(error).__name__}"
@@ -266,8 +266,8 @@ def follow(
     With a book the caller writes it, once for all that it tells.
     """
     after = row.open
-    never_incidents = world.loaded.policies.heartbeats | {world.place.watchdog}
-    if after == before or row.labels.get("alertname") in never_incidents:
+    name = row.labels.get("alertname")
+    if after == before or name == world.place.watchdog or name in world.loaded.policies.heartbeats:
         return
     pages = book or Book(world, tx, actor)
     if after is not None:
