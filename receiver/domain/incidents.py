@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from receiver.domain import events as ev
 from receiver.domain.errors import NOT_OURS, NewerWords
-from receiver.domain.isolation import STANDING, Isolating, IsolationState
+from receiver.domain.isolation import STANDING, Approver, Isolating, IsolationState
 from receiver.domain.occurrences import Ending
 from receiver.domain.persons import person_of
 from receiver.domain.plans import Receipt
@@ -702,7 +702,7 @@ def _isolating(one: Isolating, event: ev.IsolationEvent, at: datetime) -> Isolat
                 state=IsolationState.APPROVED,
                 since=at,
                 approved_by=event.by,
-                approver=(event.groups, event.known_by, event.uid),
+                approver=Approver(event.groups, event.known_by, event.uid),
                 approved_at=at,
                 standing=event.standing,
             )

@@ -292,6 +292,15 @@ STANDING = frozenset({IsolationState.DONE, IsolationState.HOLDS, IsolationState.
 
 
 @dataclass(frozen=True)
+class Approver:
+    """Whoever said yes, beside their name: who vouches for them, and what is theirs for good."""
+
+    groups: tuple[str, ...] = ()
+    known_by: str = ""
+    uid: str = ""
+
+
+@dataclass(frozen=True)
 class Isolating:
     """One isolation of an incident, as far as deciding what comes next needs it."""
 
@@ -308,8 +317,7 @@ class Isolating:
     # How often it was asked: the security lead first, then the deputy too.
     round: int = 0
     approved_by: str = ""
-    # Their groups, who vouches for them, and what is theirs for good.
-    approver: tuple[tuple[str, ...], str, str] = ((), "", "")
+    approver: Approver = Approver()
     approved_at: datetime | None = None
     # A standing approval is looked at again before each write.
     standing: bool = False

@@ -82,10 +82,10 @@ async def must_break_glass(world: World, who: Identity, plan: Plan) -> Entitled:
 
 async def why_not_isolate(world: World, one: Isolating) -> str | None:
     """Why the yes to it no longer counts, asked right before it is written; None where it does."""
-    groups, known_by, uid = one.approver
-    if known_by == UNKNOWN:
+    known = one.approver
+    if known.known_by == UNKNOWN:
         return f"who vouched for {one.approved_by} is not known"
-    who = Identity(one.approved_by, groups, KnownBy(known_by), uid)
+    who = Identity(one.approved_by, known.groups, KnownBy(known.known_by), known.uid)
     return await why_not_have(world, who, Right(Verb.APPROVE_SECURITY))
 
 
